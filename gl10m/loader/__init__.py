@@ -1,0 +1,1 @@
+"""The loader: scenes of a split as tensors, HR tiles on demand."""

@@ -1,0 +1,158 @@
+"""Reads and writes manifests as Parquet, whole or not at all.
+
+A table with a WKB column `geometry` is written as GeoParquet 1.1, so that GeoPandas and QGIS open it.
+"""
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gl10m.manifest.schema import SCHEMA_VERSION, Table
+
+TEMPORARY = ".tmp-"
+"""Names of unfinished files begin so; whoever finds one in a data set may delete it."""
+
+MAX_MANIFEST_ROWS = 50_000_000
+"""A manifest that claims more rows is refused before it is read: a small file can claim billions."""
+
+
+class ManifestError(ValueError):
+    """A manifest is damaged, or is not the table it should be."""
+
+
+class ManifestNotFoundError(FileNotFoundError):
+    """A data set has no such manifest."""
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary neighbour of `path` that takes its place when the block ends well.
+
+    The bytes are on the disk before the name is. A block that fails leaves nothing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}-{path.name}")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write(path: Path, table: pa.Table, declared: Table, metadata: Mapping[str, str]) -> None:
+    """Write a manifest atomically; the same rows and metadata give the same bytes.
+
+    Args:
+        path: the file to make or replace.
+        table: rows in the declared schema.
+        declared: the declaration, whose units travel into the file.
+        metadata: provenance, see `Provenance.metadata`.
+
+    Raises:
+        ManifestError: the rows do not fit the declaration.
+        OSError: the folder cannot be written.
+    """
+    schema = declared.schema
+    try:
+        rows = table.select(declared.names).cast(schema).combine_chunks()
+    except (KeyError, pa.ArrowInvalid) as error:
+        raise ManifestError(f"rows do not fit the table {declared.name}: {error}") from error
+    about = dict(schema.metadata or {})
+    about.update({key.encode(): value.encode() for key, value in sorted(metadata.items())})
+    if "geometry" in declared.names:
+        about[b"geo"] = json.dumps(_geo_metadata(), sort_keys=True).encode()
+    with replacing(path) as temporary:
+        pq.write_table(
+            rows.replace_schema_metadata(about),
+            temporary,
+            compression="zstd",
+            write_page_checksum=True,
+            row_group_size=65_536,
+        )
+
+
+def read(path: Path, declared: Table, columns: list[str] | None = None) -> pa.Table:
+    """Read a manifest and check that it is the declared table.
+
+    Args:
+        path: the file.
+        declared: what it must be.
+        columns: columns to read; all declared ones if None.
+
+    Returns:
+        Rows in the declared schema, or the chosen columns of it.
+
+    Raises:
+        ManifestNotFoundError: there is no such file.
+        ManifestError: the file is damaged, lacks a column, or was written by another schema version.
+    """
+    names = declared.names if columns is None else columns
+    if not path.exists():
+        raise ManifestNotFoundError(
+            f"no manifest {path.name} in {path.parent}. Build a data set there with `gl10m build`, or name its folder with --root."
+        )
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _check(path, file, declared, names)
+            table = file.read(columns=names)
+    except (pa.ArrowException, OSError) as error:
+        raise ManifestError(
+            f"{path} cannot be read as Parquet ({error}). Restore it, or build it again."
+        ) from error
+    schema = pa.schema([declared.schema.field(name) for name in names])
+    return table.select(names).cast(schema)
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """Key-value metadata of a Parquet file, provenance included.
+
+    Raises:
+        ManifestError: the file is not Parquet.
+    """
+    try:
+        found = pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError) as error:
+        raise ManifestError(f"{path} cannot be read as Parquet ({error}).") from error
+    return {key.decode(): value.decode() for key, value in found.items()}
+
+
+def _check(path: Path, file: pq.ParquetFile, declared: Table, names: list[str]) -> None:
+    about = file.schema_arrow.metadata or {}
+    version = about.get(b"gl10m.schema_version", b"none").decode()
+    if version != str(SCHEMA_VERSION):
+        raise ManifestError(
+            f"{path} has schema version {version}; this gl10m reads version {SCHEMA_VERSION}. "
+            "Build it again, or install the gl10m that wrote it."
+        )
+    missing = [name for name in names if name not in file.schema_arrow.names]
+    if missing:
+        raise ManifestError(
+            f"{path} lacks the columns {', '.join(missing)} of the table {declared.name}; it has "
+            f"{', '.join(file.schema_arrow.names)}. Restore it, or build it again."
+        )
+    if file.metadata.num_rows > MAX_MANIFEST_ROWS:
+        raise ManifestError(
+            f"{path} claims {file.metadata.num_rows} rows; a manifest has at most {MAX_MANIFEST_ROWS}."
+        )
+
+
+def _geo_metadata() -> dict[str, object]:
+    return {
+        "version": "1.1.0",
+        "primary_column": "geometry",
+        # Without a "crs" GeoParquet means OGC:CRS84: longitude and latitude in degrees.
+        "columns": {"geometry": {"encoding": "WKB", "geometry_types": []}},
+    }

@@ -1,0 +1,1 @@
+"""What a person looks at: the funnel, counts and pictures."""

@@ -1,0 +1,1 @@
+"""The store: encoded images in Parquet shards, and the index of their byte ranges."""

@@ -1,0 +1,1 @@
+"""Where inputs come from: OSM extracts and imagery catalogues."""

@@ -1,0 +1,1 @@
+"""The stages: plain functions from a table to an `Outcome`. They know no machinery."""

@@ -1,0 +1,1 @@
+"""Worlds rendered from OSM polygons: imagery and a STAC catalogue that need no network."""

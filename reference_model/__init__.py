@@ -1,0 +1,1 @@
+"""The wing that learns: sampler, predictor, training and evaluation of the paper."""
