@@ -102,7 +102,8 @@ def read(path: Path, declared: Table, columns: list[str] | None = None) -> pa.Ta
     names = declared.names if columns is None else columns
     if not path.exists():
         raise ManifestNotFoundError(
-            f"no manifest {path.name} in {path.parent}. Build a data set there with `gl10m build`, or name its folder with --root."
+            f"no manifest {path.name} in {path.parent}. Build a data set there with `gl10m build`, or "
+            "name its folder with --root."
         )
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:

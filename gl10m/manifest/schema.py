@@ -1,7 +1,7 @@
 """The tables between the stages and on disk: name, type, unit and source of every column.
 
-Every column is declared once. Arrow schemas, the units in the files' own metadata and the page docs/schema.md are
-made from these declarations. Geometry is WKB in EPSG:4326, longitude first.
+Every column is declared once. The Arrow schemas and the units in the files' own metadata are made from
+these declarations. Geometry is WKB in EPSG:4326, longitude first.
 """
 
 from dataclasses import dataclass
@@ -180,7 +180,7 @@ CANDIDATES = Table(
             pa.binary(),
             "bits",
             "footprints",
-            "100 rows, one a tile, of one bit a class, each row padded to whole bytes, first class in the highest bit",
+            "100 rows, one a tile, of one bit a class, padded to whole bytes, first class in the highest bit",
         ),
         Column(
             "geometry",

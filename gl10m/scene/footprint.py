@@ -67,8 +67,8 @@ class Footprint:
         """Borders of `parts` equal columns and rows.
 
         Returns:
-            Longitudes west to east and latitudes north to south, each of shape (parts + 1,), degrees. Neighbours
-            share an edge bit for bit because both read it here.
+            Longitudes west to east and latitudes north to south, each of shape (parts + 1,), degrees.
+            Neighbours share an edge bit for bit because both read it here.
         """
         west, south, east, north = self.bounds
         share = np.arange(parts + 1) / parts
@@ -81,8 +81,8 @@ class Footprint:
         """GDAL-free affine of a raster of `pixels` x `pixels` over the footprint.
 
         Returns:
-            (a, b, c, d, e, f) with longitude = a*column + b*row + c and latitude = d*column + e*row + f; pixel
-            (0, 0) is the north-west corner. The order is that of `affine.Affine`.
+            (a, b, c, d, e, f) with longitude = a*column + b*row + c and latitude = d*column + e*row + f;
+            pixel (0, 0) is the north-west corner. The order is that of `affine.Affine`.
         """
         west, south, east, north = self.bounds
         return ((east - west) / pixels, 0.0, west, 0.0, -(north - south) / pixels, north)

@@ -4,13 +4,13 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a stage let a row go. The list is closed: a new reason is a change of the manifest's schema."""
+    """Why a stage let a row go. The list is closed: a new reason changes the manifest's schema."""
 
     # Polygons (A.3: "only valid polygons are retained").
     NOT_AN_AREA = "NOT_AN_AREA"
     """A closed way that its tags make a line, by the closed-way rule of the class map."""
     BROKEN_RELATION = "BROKEN_RELATION"
-    """A multipolygon or boundary relation of which no area could be assembled, for instance at an extract's edge."""
+    """A multipolygon or boundary relation of which no area can be assembled, as at an extract's edge."""
     INVALID_GEOMETRY = "INVALID_GEOMETRY"
     """Empty, or still invalid after one repair that keeps polygons."""
     OFF_THE_MAP = "OFF_THE_MAP"

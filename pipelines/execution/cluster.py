@@ -1,0 +1,108 @@
+"""Runs independent tasks on Dask, with a bounded number of them under way."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import dask
+from distributed import Client, Future, LocalCluster, as_completed
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
+
+TASKS_PER_WORKER = 2
+"""Tasks submitted ahead for each worker: one runs, one waits, and memory stays bounded."""
+
+
+class ClusterUnavailableError(ConnectionError):
+    """The scheduler of a cluster cannot be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailure:
+    """What became of a task that raised, or whose worker died too often."""
+
+    task: Any
+    """The argument of the task."""
+    cause: BaseException
+    """What it raised."""
+
+
+@contextlib.contextmanager
+def cluster(workers: int | None, scheduler: str | None) -> Iterator[Client]:
+    """A client of the cluster that does the work.
+
+    Args:
+        workers: processes of an embedded local cluster; one a core if None.
+        scheduler: address of a running cluster instead, tcp://host:port or tls://host:port.
+
+    Raises:
+        ClusterUnavailableError: nothing answers at that address.
+    """
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout="10s", set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ClusterUnavailableError(
+                f"no Dask scheduler answers at {scheduler} ({error}). Start one with `dask scheduler`, or leave "
+                "--scheduler out to use this machine."
+            ) from error
+        with client:
+            yield client
+        return
+    # One thread a process: GDAL datasets are not shared between threads.
+    # The dashboard stays on the loopback; by default Dask would open it to the network.
+    with (
+        dask.config.set({"distributed.worker.daemon": True, "distributed.admin.tick.limit": "60s"}),
+        LocalCluster(
+            n_workers=workers or os.cpu_count() or 1,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        ) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def run(
+    client: Client, function: Callable[[_Task], _Result], tasks: Iterable[_Task]
+) -> Iterator[tuple[_Task, _Result | TaskFailure]]:
+    """Do the tasks, handing back each as it ends.
+
+    Args:
+        client: where to.
+        function: pure or idempotent: a task may run twice when its worker is lost.
+        tasks: arguments, one a task; drawn as workers become free.
+
+    Yields:
+        The task with its result, or with the error that ended it; in the order they end.
+    """
+    waiting = iter(tasks)
+    workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    running: dict[Future[_Result], _Task] = {}
+    done = as_completed(raise_errors=False)
+
+    def submit_next() -> bool:
+        for task in waiting:
+            future = client.submit(function, task, pure=False)
+            running[future] = task
+            done.add(future)
+            return True
+        return False
+
+    for _ in range(workers * TASKS_PER_WORKER):
+        if not submit_next():
+            break
+    for future in done:
+        task = running.pop(future)
+        error = future.exception()
+        outcome = future.result() if error is None else TaskFailure(task, error)
+        future.release()
+        yield task, outcome
+        submit_next()

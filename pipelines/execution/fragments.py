@@ -1,0 +1,159 @@
+"""Fragments and receipts: what became of each scene that was asked of the imagery source."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gl10m.manifest.schema import FETCHED, REJECTIONS, Column, Table
+from pipelines.execution.journal import Journal, key_of
+
+_KEY = Column("scene_key", pa.string(), "-", "build", "Content key of the scene: place, items, parameters")
+_OUTCOME = Column("outcome", pa.string(), "kept, rejected or failed", "build", "What became of the scene")
+_STAGE = Column("stage", pa.string(), "stage name", "build", "The last stage that saw the scene")
+_REASON = Column("reason", pa.string(), "reason or error code", "build", "Null where kept")
+_DETAIL = Column("detail", pa.string(), "-", "build", "The numbers behind the reason")
+
+RECEIPTS = Table(
+    "receipts",
+    "What became of each scene, without its images",
+    (
+        _KEY,
+        FETCHED.columns[0],
+        FETCHED.columns[1],
+        _OUTCOME,
+        _STAGE,
+        _REASON,
+        _DETAIL,
+    ),
+)
+
+_EXTRA = (_KEY, _OUTCOME, _STAGE, _REASON, _DETAIL)
+
+
+def fragment_schema() -> pa.Schema:
+    """FETCHED, all but the identity nullable, with the receipt's columns in front."""
+    return pa.schema([column.field() for column in _EXTRA] + list(FETCHED.schema))
+
+
+def make_fragment(keys: dict[str, str], kept: pa.Table, dropped: pa.Table) -> pa.Table:
+    """Lay the account of one batch into a table.
+
+    Args:
+        keys: scene id to scene key, of every scene of the batch.
+        kept: schema FETCHED.
+        dropped: schema REJECTIONS; its subjects are scene ids.
+
+    Returns:
+        One row a scene, sorted by scene id.
+    """
+    rows = kept.num_rows
+    ids = kept["scene_id"].to_pylist()
+    good = pa.table(
+        [
+            pa.array([keys[str(name)] for name in ids], pa.string()),
+            pa.array(["kept"] * rows, pa.string()),
+            pa.array(["consistency"] * rows, pa.string()),
+            pa.nulls(rows, pa.string()),
+            pa.nulls(rows, pa.string()),
+            *(kept[name] for name in FETCHED.names),
+        ],
+        schema=fragment_schema(),
+    )
+    lost = pa.Table.from_pylist(
+        [
+            {
+                "scene_key": keys[row["subject"]],
+                "outcome": row["outcome"],
+                "stage": row["stage"],
+                "reason": row["reason"],
+                "detail": row["detail"],
+                "scene_id": row["subject"],
+                "state": row["state"],
+            }
+            for row in dropped.to_pylist()
+        ],
+        schema=fragment_schema(),
+    )
+    return pa.concat_tables([good, lost]).sort_by("scene_id").combine_chunks()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """What the journal knows of the scenes of a data set."""
+
+    journal: Journal
+
+    @property
+    def path(self) -> Path:
+        """The receipts of the last published build."""
+        return self.journal.folder / "receipts.parquet"
+
+    def load(self) -> pa.Table:
+        """All receipts, schema RECEIPTS, one row a scene key; unreadable fragments count as not there."""
+        tables = [_columns(path) for path in sorted(self.journal.fragments.glob("*.parquet"))]
+        tables.append(_columns(self.path))
+        found = pa.concat_tables([table for table in tables if table is not None] or [RECEIPTS.empty()])
+        # A scene that failed and was fetched by a later run has two receipts: the finished one counts.
+        rank = pa.array([0 if o != "failed" else 1 for o in found["outcome"].to_pylist()], pa.int8())
+        ordered = found.append_column("rank", rank).sort_by(
+            [("scene_key", "ascending"), ("rank", "ascending")]
+        )
+        keys = ordered["scene_key"].to_pylist()
+        first = [i for i, key in enumerate(keys) if i == 0 or keys[i - 1] != key]
+        return ordered.take(pa.array(first, pa.int64())).drop_columns(["rank"])
+
+    def payload(self, wanted: set[str]) -> Iterator[tuple[str, Path, int]]:
+        """Where the fragments hold the images of the wanted scene keys: (key, file, row)."""
+        for path in sorted(self.journal.fragments.glob("*.parquet")):
+            table = _columns(path)
+            if table is None:
+                continue
+            for row, (key, outcome) in enumerate(
+                zip(table["scene_key"].to_pylist(), table["outcome"].to_pylist(), strict=True)
+            ):
+                if outcome == "kept" and key in wanted:
+                    yield key, path, row
+
+
+def read_scene(path: Path, row: int) -> pa.Table:
+    """One kept scene of a fragment, schema FETCHED."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return file.read_row_group(row).select(FETCHED.names)
+
+
+def account(receipts: pa.Table) -> pa.Table:
+    """Receipts of dropped scenes as rows of REJECTIONS."""
+    rows = [
+        {
+            "stage": row["stage"],
+            "state": row["state"],
+            "subject": row["scene_id"],
+            "outcome": row["outcome"],
+            "reason": row["reason"],
+            "detail": row["detail"],
+        }
+        for row in receipts.to_pylist()
+        if row["outcome"] != "kept"
+    ]
+    return pa.Table.from_pylist(rows, schema=REJECTIONS.schema)
+
+
+def scene_key(row: dict[str, object], parameters: str) -> str:
+    """Content key of one scene: where it is, which items show it, and how they are read.
+
+    Args:
+        row: one row of MATCHED.
+        parameters: digest of the parameters and versions of the stages that fetch and check.
+    """
+    return key_of(row["scene_id"], row["bounds"], row["naip_items"], row["sentinel2_items"], parameters)
+
+
+def _columns(path: Path) -> pa.Table | None:
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read(columns=RECEIPTS.names).select(RECEIPTS.names).cast(RECEIPTS.schema)
+    except (FileNotFoundError, OSError, pa.ArrowException, KeyError, ValueError):
+        return None

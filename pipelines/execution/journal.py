@@ -1,0 +1,186 @@
+"""What is done, keyed by content, so that a rerun continues.
+
+A key is a digest of everything that a result depends on: its input, its parameters and the version of
+the code that made it. Nothing here depends on the number of workers, on partitions or on the order of work.
+
+Two kinds of results are kept, both below `<root>/.gl10m/`:
+
+- the outcome of a stage over one region, `stages/<region>/<stage>-<key>.{kept,dropped}.parquet`;
+- fragments, `fragments/<key>.parquet`: a batch of scenes with their images, or the reason why not. A finished
+  build moves the images into the shards and keeps a receipt of each scene in `receipts.parquet`.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gl10m.manifest.outcome import Outcome
+from gl10m.manifest.parquet import TEMPORARY, replacing
+from gl10m.manifest.provenance import digest
+from pipelines.execution.lock import WORK
+
+KEY_LENGTH = 20
+"""Hexadecimal digits of a digest that stand in a file name: 80 bits."""
+
+
+def key_of(*parts: object) -> str:
+    """The content key of a piece of work: a digest of all that it depends on."""
+    return digest(parts)[:KEY_LENGTH]
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+
+def _read(path: Path) -> pa.Table:
+    return pq.read_table(path, page_checksum_verification=True)
+
+
+def _readable(path: Path) -> pa.Table | None:
+    """The table at `path`, or None where it is missing or damaged: then its work is simply done again."""
+    try:
+        return _read(path)
+    except (FileNotFoundError, OSError, pa.ArrowException):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The journal of one data set. Small and picklable: every worker holds one."""
+
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where the journal lives."""
+        return self.root / WORK
+
+    @property
+    def fragments(self) -> Path:
+        """Where fragments lie."""
+        return self.folder / "fragments"
+
+    def stage(self, stage: str, region: str, key: str, compute: Callable[[], Outcome]) -> Outcome:
+        """The outcome of a stage over a region: read back if it is there, else computed and kept.
+
+        Args:
+            stage: name of the stage.
+            region: region code.
+            key: content key of the work.
+            compute: does the work.
+        """
+        base = self.folder / "stages" / region / f"{stage}-{key}"
+        kept_path, dropped_path = base.with_suffix(".kept.parquet"), base.with_suffix(".dropped.parquet")
+        kept = _readable(kept_path)
+        dropped = _readable(dropped_path) if kept is not None else None
+        if kept is not None and dropped is not None:
+            return Outcome(stage=stage, read=kept.num_rows + dropped.num_rows, kept=kept, dropped=dropped)
+        outcome = compute()
+        # The kept rows are written last: where they are, the outcome is whole.
+        _write(dropped_path, outcome.dropped)
+        _write(kept_path, outcome.kept)
+        self._forget_older(kept_path, dropped_path)
+        return outcome
+
+    def table(self, name: str, region: str, key: str, compute: Callable[[], pa.Table]) -> pa.Table:
+        """A table that is no stage's outcome, such as a frozen catalogue; kept in the same way."""
+        path = (self.folder / "stages" / region / f"{name}-{key}").with_suffix(".parquet")
+        kept = _readable(path)
+        if kept is not None:
+            return kept
+        table = compute()
+        _write(path, table)
+        self._forget_older(path)
+        return table
+
+    def _forget_older(self, *current: Path) -> None:
+        """Delete what the same stage left in this region under another key."""
+        stage = current[0].name.rsplit("-", 1)[0]
+        for path in current[0].parent.glob(f"{stage}-*"):
+            if path not in current:
+                path.unlink(missing_ok=True)
+
+    def write_fragment(self, fragment: pa.Table) -> Path:
+        """Commit a batch of scenes, see `pipelines.execution.fragments`; its name is its content key."""
+        keys = sorted(str(key) for key in fragment["scene_key"].to_pylist())
+        path = self.fragments / f"{key_of(keys)}.parquet"
+        with replacing(path) as temporary:
+            # Images do not compress; one row group a scene lets the build read them back one by one.
+            pq.write_table(
+                fragment, temporary, compression="none", row_group_size=1, write_page_checksum=True
+            )
+        return path
+
+    def sweep(self) -> None:
+        """Delete what unfinished writers left behind in the journal."""
+        for path in self.folder.rglob(f"{TEMPORARY}*"):
+            path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Publishes many files of a data set at once, or none.
+
+    Files are written into a staging folder. `publish` records the list of renames, then carries it out.
+    A process killed before the record leaves the old data set; one killed after it leaves a record that
+    `recover` finishes.
+    """
+
+    root: Path
+    staged: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def _folder(self) -> Path:
+        return self.root / WORK / "staging"
+
+    @property
+    def _record(self) -> Path:
+        return self.root / WORK / "commit.txt"
+
+    def stage(self, name: str) -> Path:
+        """Path to write the file that will be `<root>/<name>` once published."""
+        path = self._folder / name.replace("/", "__")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.staged[name] = path
+        return path
+
+    def publish(self, obsolete: list[str]) -> None:
+        """Make every staged file part of the data set and delete the obsolete ones.
+
+        Args:
+            obsolete: names below the root that the new data set no longer has.
+        """
+        lines = [f"put\t{name}" for name in sorted(self.staged)]
+        lines += [f"drop\t{name}" for name in sorted(set(obsolete) - set(self.staged))]
+        with replacing(self._record) as temporary:
+            temporary.write_text("\n".join(lines), encoding="utf-8")
+        self.recover()
+
+    def recover(self) -> None:
+        """Finish a publication that was cut short, and clear the staging folder."""
+        if self._record.exists():
+            for line in self._record.read_text(encoding="utf-8").splitlines():
+                verb, name = line.split("\t")
+                self._carry_out(verb, name)
+            self._record.unlink()
+        if self._folder.exists():
+            for path in self._folder.iterdir():
+                path.unlink()
+        self.staged.clear()
+
+    def _carry_out(self, verb: str, name: str) -> None:
+        target = self.root / name
+        if verb == "drop":
+            target.unlink(missing_ok=True)
+            return
+        source = self._folder / name.replace("/", "__")
+        if source.exists():  # already renamed where an earlier process was cut short
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with source.open("rb") as file:
+                os.fsync(file.fileno())
+            source.replace(target)

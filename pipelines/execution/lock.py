@@ -1,0 +1,43 @@
+"""One build at a time in one data set."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+WORK = ".gl10m"
+"""Folder inside a data set that holds the journal; safe to delete when nothing is to be resumed."""
+
+
+class BuildLockedError(RuntimeError):
+    """Another build is writing into the same data set."""
+
+
+@contextlib.contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold the data set at `root` for this process.
+
+    The lock is the kernel's (flock), so it is free the moment its holder dies, however it dies. It does not
+    hold over NFS.
+
+    Raises:
+        BuildLockedError: another process holds it.
+        OSError: the folder cannot be made or written.
+    """
+    folder = root / WORK
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read(32).strip() or "unknown"
+            raise BuildLockedError(
+                f"another build (process {holder}) is writing into {root}. Wait for it, or give this build "
+                "another folder with --root."
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
