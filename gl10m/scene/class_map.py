@@ -1,0 +1,327 @@
+"""What: the concepts of a data set and the OSM tags that mean them, read from class_maps/*.toml."""
+
+import functools
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from gl10m.resources import bundled
+from gl10m.scene.class_map_errors import ClassMapError, located
+from gl10m.scene.concept import MOST_CONCEPTS, Concept
+from gl10m.scene.rejection import Reason
+from gl10m.scene.tag_rule import ANY, Strict, TagRule, in_words, values_of
+from gl10m.scene.tile_labels import pack_tile_labels, unpack_tile_labels
+
+__all__ = [
+    "ClassMap",
+    "ClassMapError",
+    "Concept",
+    "Explanation",
+    "Match",
+    "TagRule",
+    "pack_tile_labels",
+    "unpack_tile_labels",
+]
+
+_REMEMBERED_TAG_SETS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a class map says about one object."""
+
+    class_ids: tuple[int, ...]
+    """Classes that accept it, ascending; empty where none does."""
+
+    reason: Reason | None = None
+    """Why none does: UNMAPPED, NOT_AN_AREA or AREA_OUT_OF_RANGE. None where a class accepts."""
+
+    detail: str = ""
+    """The reason in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why one class accepts or refuses an object of which one of its rules speaks."""
+
+    concept: Concept
+    accepted: bool
+    words: str
+
+
+class ClassMap:
+    """The concepts of a data set, in the order of their ids. Small and picklable; never changes."""
+
+    def __init__(self, name: str, concepts: Iterable[Concept]) -> None:
+        """Order the rules by the tag that they are found by.
+
+        Args:
+            name: what the map is called: gl10m-66.
+            concepts: ids 0, 1, 2 ... without a gap, names and slugs each used once.
+
+        Raises:
+            ClassMapError: ids, names or slugs are not so, or only some concepts have a paper_count.
+        """
+        self.name = name
+        self.concepts = tuple(concepts)
+        self._check()
+        self._by_tag: dict[str, dict[str, list[tuple[Concept, TagRule]]]] = {}
+        for concept in self.concepts:
+            for rule in concept.rules:
+                key, wanted = next(iter(rule.when.items()))
+                for value in wanted:
+                    self._by_tag.setdefault(key, {}).setdefault(value, []).append((concept, rule))
+        self._spoken_of = frozenset(
+            key
+            for concept in self.concepts
+            for terms in (*concept.exclude, *(t for rule in concept.rules for t in (rule.when, rule.unless)))
+            for key in terms
+        ) | {"area"}
+        self._remembered: dict[tuple[tuple[str, str], ...], tuple[tuple[Concept, TagRule], ...]] = {}
+
+    def _check(self) -> None:
+        if [concept.id for concept in self.concepts] != list(range(len(self.concepts))) or not self.concepts:
+            raise ClassMapError(
+                f"class map {self.name}: ids run 0, 1, 2 ... in the order of the file; "
+                f"got {[concept.id for concept in self.concepts]}"
+            )
+        for field in ("name", "slug"):
+            used = [getattr(concept, field) for concept in self.concepts]
+            twice = sorted({text for text in used if used.count(text) > 1})
+            if twice:
+                raise ClassMapError(f"class map {self.name}: each {field} is used once; used twice: {twice}")
+        counted = [concept.paper_count is not None for concept in self.concepts]
+        if any(counted) and not all(counted):
+            missing = [concept.name for concept in self.concepts if concept.paper_count is None]
+            raise ClassMapError(
+                f"class map {self.name}: all classes have a paper_count or none; missing: {missing}"
+            )
+
+    @classmethod
+    def bundled(cls) -> "ClassMap":
+        """The 66 concepts of GL-10M, class_maps/gl10m-66.toml."""
+        return _bundled()
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> "ClassMap":
+        """Read a map of one's own.
+
+        Args:
+            path: TOML in the form that class_maps/README.md describes.
+
+        Raises:
+            ClassMapError: the file is not such a map; the message names the line and the class.
+            FileNotFoundError: there is no such file.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ClassMapError(f"{path} is no class map: it is not UTF-8 text ({error.reason})") from None
+        try:
+            written = _File.model_validate(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise ClassMapError(f"{path} is not TOML: {error}") from None
+        except ValidationError as error:
+            raise located(str(path), text, error) from None
+        try:
+            return cls(written.name, written.classes)
+        except ClassMapError as error:
+            raise ClassMapError(f"{path}: {error}") from None
+
+    def __len__(self) -> int:
+        """Number of classes."""
+        return len(self.concepts)
+
+    def __reduce__(self) -> tuple[type["ClassMap"], tuple[str, tuple[Concept, ...]]]:
+        return ClassMap, (self.name, self.concepts)
+
+    def __dask_tokenize__(self) -> str:
+        return self.digest
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the classes in the order of their ids."""
+        return tuple(concept.name for concept in self.concepts)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 over all that decides a label; names for readers, notes and examples are left out."""
+        deciding: list[dict[str, Any]] = [
+            concept.model_dump(
+                mode="json",
+                exclude={"name": True, "notes": True, "rules": {"__all__": {"example"}}},
+            )
+            for concept in self.concepts
+        ]
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+    @functools.cached_property
+    def rarity(self) -> tuple[int, ...]:
+        """Rank of each class, 0 for the rarest: by paper_count, or by id where the map has no counts."""
+        counts = [concept.paper_count for concept in self.concepts]
+        order = sorted(range(len(self)), key=lambda number: (counts[number] or 0, number))
+        ranks = [0] * len(self)
+        for rank, number in enumerate(order):
+            ranks[number] = rank
+        return tuple(ranks)
+
+    def rarest(self, class_ids: Iterable[int]) -> int:
+        """The rarest of some classes.
+
+        Raises:
+            ValueError: no class is given.
+        """
+        return min(class_ids, key=self.rarity.__getitem__)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of all `tokens`: an object with none of them belongs to no class."""
+        return tuple(self._by_tag)
+
+    @property
+    def tokens(self) -> tuple[tuple[str, str | None], ...]:
+        """Tags of which an object must carry one to belong to any class.
+
+        Returns:
+            (key, value), or (key, None) where any value will do: what a libosmium tag filter asks for. A tag
+            with several values, `sport=soccer;tennis`, carries each of them.
+        """
+        return tuple(
+            (key, None if value == ANY else value) for key, values in self._by_tag.items() for value in values
+        )
+
+    def carries(self, key: str, value: str) -> bool:
+        """Whether a tag is one of the `tokens`, or holds one among several values."""
+        wanted = self._by_tag.get(key)
+        if wanted is None:
+            return False
+        return (
+            value in wanted or ANY in wanted or (";" in value and any(v in wanted for v in values_of(value)))
+        )
+
+    def match(self, tags: Mapping[str, str], *, closed_way: bool, area_m2: float | None) -> Match:
+        """Find the classes of one object.
+
+        Args:
+            tags: all its OSM tags.
+            closed_way: True for a closed way, False for a multipolygon or boundary relation.
+            area_m2: geodesic area, square metres; None where it is not known yet and no limit shall count.
+
+        Returns:
+            The classes, or why there is none. Where several reasons would do, the one that stands nearest to
+            acceptance is given: AREA_OUT_OF_RANGE, then NOT_AN_AREA, then UNMAPPED.
+        """
+        named = self._named(tags)
+        if not named:
+            return Match((), Reason.UNMAPPED, "no rule accepts these tags, or an exclusion overrules it")
+        areas = [(c, r) for c, r in named if not closed_way or c.is_area(r, tags)]
+        if not areas:
+            return Match((), Reason.NOT_AN_AREA, f"a closed way that is a line: {_names(named)}")
+        sized = [(c, r) for c, r in areas if area_m2 is None or _within(c.limits(r), area_m2)]
+        if not sized:
+            low, high = areas[0][0].limits(areas[0][1])
+            detail = f"{area_m2:.0f} m2; {areas[0][0].name} wants {low:g} to {high:g}"
+            return Match((), Reason.AREA_OUT_OF_RANGE, detail)
+        return Match(tuple(sorted({concept.id for concept, _ in sized})))
+
+    def _named(self, tags: Mapping[str, str]) -> tuple[tuple[Concept, TagRule], ...]:
+        """Rules that accept the tags and are not overruled; remembered by the tags that matter."""
+        relevant = tuple(sorted((key, value) for key, value in tags.items() if key in self._spoken_of))
+        known = self._remembered.get(relevant)
+        if known is None:
+            if len(self._remembered) >= _REMEMBERED_TAG_SETS:
+                self._remembered.clear()
+            known = tuple(
+                (concept, rule)
+                for concept, rule in self._spoken_by(tags)
+                if rule.accepts(tags) and concept.excluded_by(tags) is None
+            )
+            self._remembered[relevant] = known
+        return known
+
+    def _spoken_by(self, tags: Mapping[str, str]) -> list[tuple[Concept, TagRule]]:
+        """Rules whose first term the tags may fulfil, in the order of the map, each once."""
+        found = {
+            (concept.id, concept.rules.index(rule)): (concept, rule)
+            for key, value in tags.items()
+            if key in self._by_tag
+            for wanted in (*values_of(value), ANY)
+            for concept, rule in self._by_tag[key].get(wanted, ())
+        }
+        return [found[place] for place in sorted(found)]
+
+    def explain(
+        self, tags: Mapping[str, str], *, closed_way: bool = True, area_m2: float | None = None
+    ) -> tuple[Explanation, ...]:
+        """Say in words why each class that these tags bring to mind accepts or refuses them.
+
+        Args:
+            tags: OSM tags.
+            closed_way: True for a closed way, False for a relation.
+            area_m2: area in square metres, or None to leave the limits aside.
+
+        Returns:
+            In the order of the ids; empty where no rule begins with one of the tags.
+        """
+        by_concept: dict[int, list[TagRule]] = {}
+        for concept, rule in self._spoken_by(tags):
+            by_concept.setdefault(concept.id, []).append(rule)
+        return tuple(
+            _explained(self.concepts[number], rules, tags, closed_way=closed_way, area_m2=area_m2)
+            for number, rules in by_concept.items()
+        )
+
+
+class _File(Strict):
+    """The whole TOML file."""
+
+    version: Literal[1]
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    classes: tuple[Concept, ...] = Field(min_length=1, max_length=MOST_CONCEPTS)
+
+
+@functools.cache
+def _bundled() -> ClassMap:
+    return ClassMap.from_file(bundled("class_maps", "gl10m-66.toml"))
+
+
+def _within(limits: tuple[float, float], area_m2: float) -> bool:
+    return limits[0] <= area_m2 < limits[1]
+
+
+def _names(named: Iterable[tuple[Concept, TagRule]]) -> str:
+    return ", ".join(dict.fromkeys(concept.name for concept, _ in named))
+
+
+def _explained(
+    concept: Concept,
+    rules: list[TagRule],
+    tags: Mapping[str, str],
+    *,
+    closed_way: bool,
+    area_m2: float | None,
+) -> Explanation:
+    """The verdict of one class, told by the rule that came nearest to acceptance."""
+    refused = functools.partial(Explanation, concept, accepted=False)
+    accepting = [rule for rule in rules if rule.accepts(tags)]
+    if not accepting:
+        return refused(words=f"wants {rules[0].words}")
+    exclusion = concept.excluded_by(tags)
+    if exclusion is not None:
+        return refused(words=f"{accepting[0].words}, but excluded by {in_words(exclusion)}")
+    areas = [rule for rule in accepting if not closed_way or concept.is_area(rule, tags)]
+    if not areas:
+        remedy = "area=no says so" if tags.get("area") == "no" else "only area=yes makes it an area"
+        return refused(words=f"{accepting[0].words}, but a closed way is a line here: {remedy}")
+    sized = [rule for rule in areas if area_m2 is None or _within(concept.limits(rule), area_m2)]
+    rule = (sized or areas)[0]
+    low, high = concept.limits(rule)
+    if not sized:
+        return refused(words=f"{rule.words}, but {area_m2:g} m2 is outside {low:g} to {high:g} m2")
+    return Explanation(concept, accepted=True, words=f"{rule.words}, {low:g} to {high:g} m2")
