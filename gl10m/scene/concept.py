@@ -1,4 +1,4 @@
-"""One class of a class map: its names, the rules that accept an object and the exclusions that overrule them."""
+"""One class of a class map: its names, the rules that accept an object and the exclusions from them."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
