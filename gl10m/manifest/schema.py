@@ -26,7 +26,7 @@ class Column:
     """Where the value comes from: OSM, STAC, a stage, or a section of the paper."""
     meaning: str
 
-    def field(self) -> pa.Field[pa.DataType]:
+    def field(self) -> "pa.Field[pa.DataType]":
         """The Arrow field; unit, source and meaning travel in its metadata."""
         about = {"unit": self.unit, "source": self.source, "meaning": self.meaning}
         return pa.field(self.name, self.type, metadata=about)
