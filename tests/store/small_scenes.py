@@ -1,0 +1,116 @@
+"""Scenes small enough for a test: every image a real JPEG, every tile another colour."""
+
+import functools
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from gl10m.manifest import parquet
+from gl10m.manifest.schema import FETCHED, SCENES, SPLITS
+from gl10m.scene.footprint import Footprint
+from gl10m.scene.grid import TILES
+from gl10m.store import codec
+from gl10m.store.index import write_index
+from gl10m.store.layout import index_path, plan_shards, shard_path
+from gl10m.store.shard import write_shard
+
+CLASSES = ("Airport", "Golf course", "Lake")
+METADATA = {"gl10m.configuration": "{}"}
+
+
+@functools.cache
+def plain(red: int, green: int, blue: int) -> NDArray[np.uint8]:
+    """An image of one colour."""
+    return np.broadcast_to(np.array([red, green, blue], np.uint8)[:, None, None], (3, 268, 268)).copy()
+
+
+@functools.cache
+def lr_jpeg(scene: int) -> bytes:
+    return codec.encode_lr(plain(scene % 256, 200, 100))
+
+
+@functools.cache
+def tile_jpeg(scene: int, tile: int) -> bytes:
+    """Red tells the scene, green the tile."""
+    return codec.encode_tile(plain(scene * 16 % 256, tile * 2, 0))
+
+
+def row(scene: int, region: str = "CA", **changes: Any) -> dict[str, Any]:
+    """One row of FETCHED; scenes of neighbouring numbers are neighbours on the ground."""
+    footprint = Footprint(-120 + 0.03 * scene, 37)
+    ids = [scene % len(CLASSES)]
+    bits = np.zeros((TILES, len(CLASSES)), np.bool_)
+    bits[scene % TILES, ids] = True
+    values: dict[str, Any] = {
+        "scene_id": f"{region}-w{1000 + scene}",
+        "state": region,
+        "osm_id": f"way/{1000 + scene}",
+        "anchor_class": ids[0],
+        "longitude": footprint.longitude,
+        "latitude": footprint.latitude,
+        "bounds": footprint.bounds,
+        "class_ids": ids,
+        "class_shares": [0.5],
+        "labelled_share": 0.5,
+        "tile_labels": np.packbits(bits, axis=1).tobytes(),
+        "geometry": shapely.box(*footprint.bounds).wkb,
+        "naip_items": [f"naip-{scene}"],
+        "naip_date": date(2022, 6, 1),
+        "naip_gsd": 0.6,
+        "sentinel2_items": [f"s2-{scene}"],
+        "sentinel2_date": date(2023, 6, 1),
+        "cloud_cover": 1.0,
+        "days_between": 365,
+        "fallback": True,
+        "black_lr": 0.0,
+        "cloud_lr": 0.0,
+        "filled_lr": 0.0,
+        "black_hr": [0.0] * TILES,
+        "lr": lr_jpeg(scene),
+        "hr": [tile_jpeg(scene, tile) for tile in range(TILES)],
+    }
+    return values | changes
+
+
+def fetched(numbers: Sequence[int] = range(3), region: str = "CA") -> pa.Table:
+    """Rows of FETCHED."""
+    return pa.Table.from_pylist([row(number, region) for number in numbers], schema=FETCHED.schema)
+
+
+def build(root: Path, splits: dict[str, str] | None = None, **scenes: int) -> Path:
+    """A data set with so many scenes of each region: build(root, CA=5, WA=2).
+
+    Args:
+        root: where.
+        splits: split of each region; no split manifest if None.
+        **scenes: number of scenes by region.
+    """
+    described = []
+    for region, count in scenes.items():
+        rows = fetched(range(count), region)
+        paths = []
+        for shard in plan_shards(region, count):
+            path = shard_path(root, shard.name)
+            paths.append(path)
+            part = rows.slice(shard.first, shard.scenes)
+            write_shard(path, part, CLASSES, METADATA)
+            place = {
+                "shard": pa.array([path.name] * shard.scenes),
+                "row": pa.array(range(shard.scenes), pa.int32()),
+            }
+            columns = {name: part[name] for name in SCENES.names if name not in place}
+            described.append(pa.table(columns | place).select(SCENES.names).cast(SCENES.schema))
+        write_index(index_path(root, region), paths)
+    table = pa.concat_tables(described)
+    parquet.write(root / "manifests/scenes.parquet", table, SCENES, METADATA)
+    if splits is not None:
+        chosen = [splits[state] for state in table["state"].to_pylist()]
+        rows = pa.table({"scene_id": table["scene_id"], "split": chosen}).cast(SPLITS.schema)
+        parquet.write(root / "manifests/splits.parquet", rows, SPLITS, METADATA)
+    return root
