@@ -1,1 +1,9 @@
 """The loader: scenes of a split as tensors, HR tiles on demand."""
+
+from gl10m.loader.collate import collate
+from gl10m.loader.dataset import GL10MDataset, Scene
+from gl10m.loader.sample import Batch, Sample
+from gl10m.loader.selection import SelectionError
+from gl10m.loader.transforms import RandomSymmetry
+
+__all__ = ["Batch", "GL10MDataset", "RandomSymmetry", "Sample", "Scene", "SelectionError", "collate"]

@@ -1,0 +1,77 @@
+"""Which HR tiles a sample holds: none, all, fixed ones, a seeded draw, or a policy of the user's."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gl10m.scene.grid import TILES
+from gl10m.store.reader import checked_tiles
+
+Policy = Callable[[int, np.random.Generator], Sequence[int] | NDArray[np.integer[Any]]]
+"""Takes the scene's place in the data set and a generator seeded for it; gives tile numbers."""
+
+Tiles = Literal["all"] | int | Sequence[int] | NDArray[np.integer[Any]] | Policy | None
+"""What `GL10MDataset` takes as `tiles`."""
+
+
+class TileChoiceError(ValueError):
+    """What was given as `tiles` names no choice of tiles."""
+
+
+def parsed(tiles: Tiles) -> Policy:
+    """The policy that a value of `tiles` stands for.
+
+    Args:
+        tiles: None or 0 for none, "all", so many drawn anew for each scene (ascending, none twice), numbers
+            of tiles in the order wanted, or a policy.
+
+    Returns:
+        A picklable policy, unless the user's own is not.
+
+    Raises:
+        TileChoiceError: none of these.
+        IndexError: a number is not in 0..99.
+    """
+    if tiles is None:
+        return FixedTiles(())
+    if isinstance(tiles, str):
+        if tiles != "all":
+            raise TileChoiceError(f'tiles is "all" where it is a text; got {tiles!r}')
+        return FixedTiles(tuple(range(TILES)))
+    if isinstance(tiles, (int, np.integer)) and not isinstance(tiles, bool):
+        if not 0 <= tiles <= TILES:
+            raise TileChoiceError(f"a scene has {TILES} tiles to draw from; asked for {tiles}")
+        return FixedTiles(()) if tiles == 0 else RandomTiles(int(tiles))
+    if callable(tiles):
+        return tiles
+    if isinstance(tiles, (Sequence, np.ndarray)):
+        return FixedTiles(tuple(checked_tiles(tiles)))
+    raise TileChoiceError(
+        f'tiles is None, "all", a number of tiles, a list of them or a function; got {type(tiles).__name__}'
+    )
+
+
+class FixedTiles:
+    """The same tiles of every scene."""
+
+    def __init__(self, tiles: tuple[int, ...]) -> None:
+        self.tiles = tiles
+
+    def __call__(self, index: int, generator: np.random.Generator) -> Sequence[int]:
+        """The tiles, in the order they were given."""
+        del index, generator
+        return self.tiles
+
+
+class RandomTiles:
+    """So many tiles of each scene, all equally likely, ascending."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __call__(self, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Draw without replacement."""
+        del index
+        return np.sort(generator.choice(TILES, self.count, replace=False))
