@@ -255,7 +255,7 @@ class LocalServers:
         return [Request(**json.loads(line)) for line in lines]
 
     def searches(self) -> int:
-        """Item searches that the STAC API has answered since the start, one for each page; also after `stop`."""
+        """Item searches, one a page, that the STAC API has answered since the start; also after `stop`."""
         lines = (self.run / "stac.log").read_text(errors="replace").splitlines()
         return sum('"POST /search ' in line or '"GET /search?' in line for line in lines)
 
