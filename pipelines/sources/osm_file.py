@@ -1,0 +1,121 @@
+"""OSM files: opened with care, sorted where they are not."""
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import osmium
+from osmium.io import Reader
+from osmium.osm import ALL, NOTHING
+
+SUFFIXES = (".osm.pbf", ".pbf", ".osm", ".osm.gz", ".osm.bz2", ".osm.opl", ".opl")
+"""Names that libosmium knows how to read."""
+
+_ORDER = {"n": 0, "w": 1, "r": 2}
+
+
+class OsmFileError(ValueError):
+    """A file is not the OSM extract that it should be."""
+
+
+@contextmanager
+def sorted_osm_file(path: Path | str) -> Iterator[Path]:
+    """Offer an OSM file in the order that area assembly needs: nodes, ways, relations, each by id.
+
+    A file whose header does not promise that order is read once to see. One that lacks it is sorted into a
+    temporary PBF, for which it is held in memory as a whole; `osmium sort` beforehand does with less.
+
+    Args:
+        path: .osm.pbf, .osm, .osm.gz, .osm.bz2 or .opl.
+
+    Yields:
+        The path itself, or that of the sorted copy, which is deleted at the end.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OsmFileError: the file is empty, cannot be read to its end, has ids below 1 or several versions of
+            one object.
+    """
+    path = Path(path)
+    _check_name(path)
+    with readable(path):
+        if _is_sorted(path):
+            yield path
+            return
+    with tempfile.TemporaryDirectory(prefix="gl10m-sorted-") as folder:
+        copy = Path(folder) / "sorted.osm.pbf"
+        with readable(path):
+            _sort(path, copy)
+        yield copy
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn the errors that libosmium raises on a damaged file into one that names the file and the remedy.
+
+    Raises:
+        OsmFileError: libosmium could not read the file.
+    """
+    try:
+        yield
+    except OsmFileError:
+        raise
+    except (RuntimeError, OSError, UnicodeDecodeError) as error:
+        raise OsmFileError(
+            f"{path.name} cannot be read as an OSM file ({error}): it is damaged, cut short or not one. "
+            "Fetch it again and compare its checksum; `osmium fileinfo -e` shows where it breaks."
+        ) from error
+
+
+def _check_name(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no OSM file {path}; give the path of an extract such as maine.osm.pbf"
+        )
+    if not path.name.endswith(SUFFIXES):
+        raise OsmFileError(
+            f"an OSM file is told by the end of its name, one of {', '.join(SUFFIXES)}; got {path.name}. "
+            "Rename it to what it holds."
+        )
+    if path.stat().st_size == 0:
+        raise OsmFileError(f"{path.name} is empty (0 bytes). Fetch it again.")
+
+
+def _is_sorted(path: Path) -> bool:
+    """Whether the header says or a reading shows that the objects are in order."""
+    with Reader(str(path), NOTHING) as reader:
+        header = reader.header()
+    if header.has_multiple_object_versions:
+        raise OsmFileError(
+            f"{path.name} holds several versions of objects. Cut one day out of it: `osmium time-filter`."
+        )
+    if "Type_then_ID" in {header.get("sorting"), header.get("pbf_optional_feature_0").removeprefix("Sort.")}:
+        return True
+    places = (
+        (_ORDER.get(entity.type_str(), 3), entity.id) for entity in osmium.FileProcessor(str(path), ALL)
+    )
+    first = next(places, None)
+    if first is None:
+        raise OsmFileError(f"{path.name} holds no OSM object. Choose an extract that covers the region.")
+    in_order = True
+    for before, after in itertools.pairwise(itertools.chain([first], places)):
+        _check_id(path, before[1])
+        in_order = in_order and before < after
+    return in_order
+
+
+def _check_id(path: Path, number: int) -> None:
+    if number < 1:
+        raise OsmFileError(
+            f"{path.name} holds an object with the id {number}: ids of OpenStreetMap begin at 1, lower ones "
+            "are an editor's unsaved work. Give it ids of its own: `osmium renumber`."
+        )
+
+
+def _sort(path: Path, copy: Path) -> None:
+    merged = osmium.MergeInputReader()
+    merged.add_file(str(path))
+    with osmium.SimpleWriter(str(copy)) as writer:
+        merged.apply(writer, simplify=True)

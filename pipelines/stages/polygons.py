@@ -1,0 +1,202 @@
+"""Stage "polygons": the areas of an OSM file that carry a tag of the class map (paper A.3)."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+from pyproj import Geod
+
+from gl10m.manifest.outcome import Ledger, Outcome
+from gl10m.manifest.schema import POLYGONS
+from gl10m.scene.class_map import ClassMap
+from gl10m.scene.footprint import FOOTPRINT_DEGREES, LARGEST_LATITUDE
+from gl10m.scene.rejection import Reason
+from pipelines.sources.osm_areas import Areas, Survey, assemble, survey
+from pipelines.sources.osm_file import readable, sorted_osm_file
+
+ANCHOR_DECIMALS = 7
+"""Anchors keep the seven decimals of OSM's own coordinates (about 1 cm): what follows is noise."""
+
+_GEOD = Geod(ellps="WGS84")
+
+Geometries = NDArray[np.object_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Objects in the order of the table, their tags and geometries side by side."""
+
+    names: list[tuple[str, int]]
+    tags: list[dict[str, str]]
+    geometry: Geometries
+
+    def chosen(self, mask: NDArray[np.bool_]) -> "_Found":
+        places = np.flatnonzero(mask)
+        return _Found([self.names[n] for n in places], [self.tags[n] for n in places], self.geometry[places])
+
+
+def read_polygons(path: Path | str, state: str, class_map: ClassMap) -> Outcome:
+    """Read the areas of an OSM file that carry a tag of the class map.
+
+    Closed ways and multipolygon or boundary relations count, nodes and open lines do not. A ring that crosses
+    itself is repaired once, by the even-odd rule.
+
+    Args:
+        path: .osm.pbf, .osm, .osm.gz or .osm.bz2, sorted or not.
+        state: region code of the file.
+        class_map: which tags are of interest and which closed ways are lines.
+
+    Returns:
+        Kept rows in schema POLYGONS, ways before relations, each by id, whatever the order of the file.
+        Rejected: NOT_AN_AREA, BROKEN_RELATION (a member or a node is missing, or the rings do not fit),
+        INVALID_GEOMETRY, OFF_THE_MAP. Read are all closed ways and area relations that carry a tag of the
+        class map.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OsmFileError: the file cannot be read as OSM to its end.
+    """
+    ledger = Ledger("polygons", state)
+    with sorted_osm_file(path) as file, readable(Path(path)):
+        wanted = survey(file, class_map.keys, class_map.carries, lambda tags: _is_line(class_map, tags))
+        areas = assemble(file, wanted)
+    _reject_by_kind(ledger, wanted, areas)
+    found = _repaired(_found(wanted, areas), ledger)
+    found = _on_the_map(found, ledger)
+    read = len(wanted.ways) + len(wanted.relations) + len(wanted.lines) + len(wanted.degenerate)
+    return Outcome(stage="polygons", read=read, kept=_table(found, state), dropped=ledger.table)
+
+
+def _is_line(class_map: ClassMap, tags: Mapping[str, str]) -> bool:
+    if tags.get("area") == "no":
+        return True
+    return class_map.match(tags, closed_way=True, area_m2=None).reason == Reason.NOT_AN_AREA
+
+
+def _reject_by_kind(ledger: Ledger, wanted: Survey, areas: Areas) -> None:
+    for number in sorted(wanted.lines):
+        ledger.reject(f"way/{number}", Reason.NOT_AN_AREA, "area=no, or a line by the closed-way rule")
+    for number in sorted(wanted.degenerate):
+        ledger.reject(f"way/{number}", Reason.INVALID_GEOMETRY, "a ring of fewer than four nodes")
+    for number in sorted(wanted.relations):
+        area = areas.get(("relation", number))
+        if area is None:
+            detail = "a member way or a node is not in the file"
+            ledger.reject(f"relation/{number}", Reason.BROKEN_RELATION, detail)
+        elif area.wkb is None:
+            detail = "its rings are open, cross each other or do not fit together"
+            ledger.reject(f"relation/{number}", Reason.BROKEN_RELATION, detail)
+
+
+def _found(wanted: Survey, areas: Areas) -> _Found:
+    """Areas as geometries in the order of the table; None where the file lacks a node of a closed way."""
+    names = [("way", number) for number in sorted(wanted.ways)]
+    whole = (n for n in sorted(wanted.relations) if (a := areas.get(("relation", n))) is not None and a.wkb)
+    names += [("relation", number) for number in whole]
+    found = [areas.get(name) for name in names]
+    wkb = np.array([area.wkb if area is not None else None for area in found], dtype=object)
+    return _Found(names, [area.tags if area is not None else {} for area in found], shapely.from_wkb(wkb))
+
+
+def _repaired(found: _Found, ledger: Ledger) -> _Found:
+    """Valid polygons and multipolygons; what stays invalid or empty after one repair is rejected."""
+    geometry = found.geometry.copy()
+    broken = np.flatnonzero(~shapely.is_valid(geometry) & ~shapely.is_missing(geometry))
+    geometry[broken] = [_polygons_of(shapely.make_valid(shape)) for shape in geometry[broken]]
+    single = np.flatnonzero(shapely.get_num_geometries(geometry) == 1)
+    geometry[single] = shapely.get_geometry(geometry[single], 0)
+    good = shapely.is_valid(geometry) & ~shapely.is_empty(geometry) & ~shapely.is_missing(geometry)
+    for place in np.flatnonzero(~good):
+        detail = "a node is not in the file" if geometry[place] is None else "no area is left after a repair"
+        ledger.reject(_subject(found.names[place]), Reason.INVALID_GEOMETRY, detail)
+    return _Found(found.names, found.tags, geometry).chosen(good)
+
+
+def _polygons_of(shape: Any) -> Any:  # noqa: ANN401 - a geometry of any kind
+    """The polygons of what `make_valid` returns, without the lines and points it may add."""
+    parts = shapely.get_parts(shapely.get_parts(shape))
+    polygons = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
+    return shapely.multipolygons(polygons) if len(polygons) else shapely.Polygon()
+
+
+def _on_the_map(found: _Found, ledger: Ledger) -> _Found:
+    """Objects about which a footprint can stand."""
+    bounds = shapely.bounds(found.geometry).reshape(-1, 4)
+    reach = 180 - FOOTPRINT_DEGREES / 2
+    inside = (
+        (np.abs(bounds[:, 0::2]) <= reach).all(axis=1)
+        & (np.abs(bounds[:, 1::2]) <= LARGEST_LATITUDE).all(axis=1)
+        & (bounds[:, 2] - bounds[:, 0] < 180)  # noqa: PLR2004 - half the earth: drawn the wrong way round
+    )
+    for place in np.flatnonzero(~inside):
+        detail = "bounds {:.4f} {:.4f} {:.4f} {:.4f}".format(*bounds[place])
+        ledger.reject(_subject(found.names[place]), Reason.OFF_THE_MAP, detail)
+    return found.chosen(inside)
+
+
+def _table(found: _Found, state: str) -> pa.Table:
+    longitude, latitude = anchors(found.geometry)
+    columns = {
+        "state": [state] * len(found.names),
+        "osm_id": [_subject(name) for name in found.names],
+        "tags": [sorted(tags.items()) for tags in found.tags],
+        "closed_way": [kind == "way" for kind, _ in found.names],
+        "area_m2": areas_m2(found.geometry),
+        "longitude": longitude,
+        "latitude": latitude,
+        "geometry": shapely.to_wkb(found.geometry, byte_order=1).tolist(),
+    }
+    return pa.table(columns, schema=POLYGONS.schema)
+
+
+def anchors(geometry: Geometries) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A point inside each polygon: the centroid where it lies inside, else a representative point.
+
+    Args:
+        geometry: shape (n,), valid polygons and multipolygons in EPSG:4326.
+
+    Returns:
+        Longitudes and latitudes, each of shape (n,), degrees, of seven decimals. For an object too thin for
+        those the point may lie up to half a centimetre outside.
+    """
+    points = shapely.centroid(geometry)
+    outside = np.flatnonzero(~shapely.contains_properly(geometry, points))
+    points[outside] = shapely.point_on_surface(geometry[outside])
+    longitude = np.round(shapely.get_x(points), ANCHOR_DECIMALS)
+    latitude = np.round(shapely.get_y(points), ANCHOR_DECIMALS)
+    return longitude, latitude
+
+
+def areas_m2(geometry: Geometries) -> NDArray[np.float64]:
+    """Geodesic area on WGS 84 of each polygon without its holes.
+
+    Args:
+        geometry: shape (n,), polygons and multipolygons in EPSG:4326.
+
+    Returns:
+        Shape (n,), square metres.
+    """
+    parts, owner = shapely.get_parts(geometry, return_index=True)
+    rings, ring_part = shapely.get_rings(parts, return_index=True)
+    coordinates, ring = shapely.get_coordinates(rings, return_index=True)
+    starts = np.searchsorted(ring, np.arange(len(rings) + 1))
+    sizes = np.array(
+        [
+            abs(_GEOD.polygon_area_perimeter(*coordinates[first:last].T)[0])
+            for first, last in itertools.pairwise(starts)
+        ],
+        dtype=np.float64,
+    )
+    outer = np.diff(ring_part, prepend=-1) != 0  # the first ring of a polygon is its shell
+    totals = np.bincount(owner[ring_part], np.where(outer, sizes, -sizes), minlength=len(geometry))
+    return np.asarray(totals, dtype=np.float64)
+
+
+def _subject(name: tuple[str, int]) -> str:
+    return f"{name[0]}/{name[1]}"
