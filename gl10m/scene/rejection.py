@@ -17,7 +17,7 @@ class Reason(StrEnum):
     """Too near to a pole or across the antimeridian: no footprint can stand there."""
     # Class mapping (A.3: "irrelevant tags", "insufficient spatial support").
     UNMAPPED = "UNMAPPED"
-    """A tag of the class map is there, but no class accepts the object: an exclusion or a missing second tag."""
+    """A tag of the class map is there, but no class accepts the object: an exclusion, a missing tag."""
     AREA_OUT_OF_RANGE = "AREA_OUT_OF_RANGE"
     """Geodesic area outside the limits of every class that the tags name."""
     # Footprints (A.3: class match, labelled area, thinning).
@@ -40,7 +40,7 @@ class Reason(StrEnum):
     NO_NAIP = "NO_NAIP"
     """No NAIP vintage of the acquisition window covers all tiles."""
     NO_SENTINEL2 = "NO_SENTINEL2"
-    """No Sentinel-2 item under the cloud limit covers the footprint, in the window or in the fallback year."""
+    """No Sentinel-2 item under the cloud limit covers the footprint, in either search range."""
     # Quality control (A.3).
     BLACK_LR = "BLACK_LR"
     """Too many black or missing pixels in the LR image."""

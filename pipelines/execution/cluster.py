@@ -47,8 +47,8 @@ def cluster(workers: int | None, scheduler: str | None) -> Iterator[Client]:
             client = Client(scheduler, timeout="10s", set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise ClusterUnavailableError(
-                f"no Dask scheduler answers at {scheduler} ({error}). Start one with `dask scheduler`, or leave "
-                "--scheduler out to use this machine."
+                f"no Dask scheduler answers at {scheduler} ({error}). Start one with `dask scheduler`, or "
+                "leave --scheduler out to use this machine."
             ) from error
         with client:
             yield client

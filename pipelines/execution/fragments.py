@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gl10m.manifest.columns import values
 from gl10m.manifest.schema import FETCHED, REJECTIONS, Column, Table
 from pipelines.execution.journal import Journal, key_of
 
@@ -50,7 +51,7 @@ def make_fragment(keys: dict[str, str], kept: pa.Table, dropped: pa.Table) -> pa
         One row a scene, sorted by scene id.
     """
     rows = kept.num_rows
-    ids = kept["scene_id"].to_pylist()
+    ids = values(kept, "scene_id")
     good = pa.table(
         [
             pa.array([keys[str(name)] for name in ids], pa.string()),
@@ -97,11 +98,11 @@ class Receipts:
         tables.append(_columns(self.path))
         found = pa.concat_tables([table for table in tables if table is not None] or [RECEIPTS.empty()])
         # A scene that failed and was fetched by a later run has two receipts: the finished one counts.
-        rank = pa.array([0 if o != "failed" else 1 for o in found["outcome"].to_pylist()], pa.int8())
+        rank = pa.array([0 if o != "failed" else 1 for o in values(found, "outcome")], pa.int8())
         ordered = found.append_column("rank", rank).sort_by(
             [("scene_key", "ascending"), ("rank", "ascending")]
         )
-        keys = ordered["scene_key"].to_pylist()
+        keys = values(ordered, "scene_key")
         first = [i for i, key in enumerate(keys) if i == 0 or keys[i - 1] != key]
         return ordered.take(pa.array(first, pa.int64())).drop_columns(["rank"])
 
@@ -112,7 +113,7 @@ class Receipts:
             if table is None:
                 continue
             for row, (key, outcome) in enumerate(
-                zip(table["scene_key"].to_pylist(), table["outcome"].to_pylist(), strict=True)
+                zip(values(table, "scene_key"), values(table, "outcome"), strict=True)
             ):
                 if outcome == "kept" and key in wanted:
                     yield key, path, row

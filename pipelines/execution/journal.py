@@ -11,6 +11,7 @@ Two kinds of results are kept, both below `<root>/.gl10m/`:
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gl10m.manifest.columns import values
 from gl10m.manifest.outcome import Outcome
 from gl10m.manifest.parquet import TEMPORARY, replacing
 from gl10m.manifest.provenance import digest
@@ -65,6 +67,15 @@ class Journal:
         """Where fragments lie."""
         return self.folder / "fragments"
 
+    def outcome_paths(self, stage: str, region: str, key: str) -> tuple[Path, Path]:
+        """Where the kept and the dropped rows of a stage are kept."""
+        base = self.folder / "stages" / region
+        return base / f"{stage}-{key}.kept.parquet", base / f"{stage}-{key}.dropped.parquet"
+
+    def table_path(self, name: str, region: str, key: str) -> Path:
+        """Where a table that is no stage's outcome is kept."""
+        return self.folder / "stages" / region / f"{name}-{key}.parquet"
+
     def stage(self, stage: str, region: str, key: str, compute: Callable[[], Outcome]) -> Outcome:
         """The outcome of a stage over a region: read back if it is there, else computed and kept.
 
@@ -74,8 +85,7 @@ class Journal:
             key: content key of the work.
             compute: does the work.
         """
-        base = self.folder / "stages" / region / f"{stage}-{key}"
-        kept_path, dropped_path = base.with_suffix(".kept.parquet"), base.with_suffix(".dropped.parquet")
+        kept_path, dropped_path = self.outcome_paths(stage, region, key)
         kept = _readable(kept_path)
         dropped = _readable(dropped_path) if kept is not None else None
         if kept is not None and dropped is not None:
@@ -89,7 +99,7 @@ class Journal:
 
     def table(self, name: str, region: str, key: str, compute: Callable[[], pa.Table]) -> pa.Table:
         """A table that is no stage's outcome, such as a frozen catalogue; kept in the same way."""
-        path = (self.folder / "stages" / region / f"{name}-{key}").with_suffix(".parquet")
+        path = self.table_path(name, region, key)
         kept = _readable(path)
         if kept is not None:
             return kept
@@ -107,7 +117,7 @@ class Journal:
 
     def write_fragment(self, fragment: pa.Table) -> Path:
         """Commit a batch of scenes, see `pipelines.execution.fragments`; its name is its content key."""
-        keys = sorted(str(key) for key in fragment["scene_key"].to_pylist())
+        keys = sorted(str(key) for key in values(fragment, "scene_key"))
         path = self.fragments / f"{key_of(keys)}.parquet"
         with replacing(path) as temporary:
             # Images do not compress; one row group a scene lets the build read them back one by one.
@@ -143,8 +153,11 @@ class Transaction:
         return self.root / WORK / "commit.txt"
 
     def stage(self, name: str) -> Path:
-        """Path to write the file that will be `<root>/<name>` once published."""
-        path = self._folder / name.replace("/", "__")
+        """Path to write the file that will be `<root>/<name>` once published.
+
+        The names are ours, never taken from the data.
+        """
+        path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         self.staged[name] = path
         return path
@@ -168,9 +181,7 @@ class Transaction:
                 verb, name = line.split("\t")
                 self._carry_out(verb, name)
             self._record.unlink()
-        if self._folder.exists():
-            for path in self._folder.iterdir():
-                path.unlink()
+        shutil.rmtree(self._folder, ignore_errors=True)
         self.staged.clear()
 
     def _carry_out(self, verb: str, name: str) -> None:
@@ -178,7 +189,7 @@ class Transaction:
         if verb == "drop":
             target.unlink(missing_ok=True)
             return
-        source = self._folder / name.replace("/", "__")
+        source = self._folder / name
         if source.exists():  # already renamed where an earlier process was cut short
             target.parent.mkdir(parents=True, exist_ok=True)
             with source.open("rb") as file:

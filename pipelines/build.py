@@ -1,0 +1,267 @@
+"""The chain, from OSM extracts to a published data set, on Dask."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from distributed import Client
+from tqdm import tqdm
+
+from gl10m.manifest.columns import values, where
+from gl10m.manifest.schema import ITEMS, MATCHED
+from gl10m.report import funnel
+from gl10m.scene.states import states
+from pipelines import config, estimate
+from pipelines.config import BuildParameters
+from pipelines.execution.cluster import TaskFailure, cluster, run
+from pipelines.execution.fragments import RECEIPTS, Receipts, scene_key
+from pipelines.execution.journal import Journal, Transaction
+from pipelines.execution.lock import locked
+from pipelines.fetch import Batch, batches, fetch, parameters_key
+from pipelines.inputs import (
+    WORLD,
+    BuildRequest,
+    UnknownRegionError,
+    find_extract,
+    open_sources,
+    osm_files,
+    read_class_map,
+)
+from pipelines.publish import Account, available, publish
+from pipelines.region import RegionJob, RegionPlan, prepare
+from pipelines.sources.extracts import Extract
+from pipelines.world.demo import demo_region, demo_world
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
+_Item = TypeVar("_Item")
+
+_LOG = logging.getLogger("gl10m")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildReport:
+    """What came of a build."""
+
+    text: str
+    failed: int
+    """Scenes that the next run will try again."""
+
+
+def build(request: BuildRequest) -> BuildReport:
+    """Build, or go on building, a data set.
+
+    Raises:
+        UnknownRegionError: a region is no state and has no OSM file.
+        SourceError: sources that do not go together.
+        BuildLockedError: another build writes into the same folder.
+        OSError: the folder cannot be written, or a source cannot be reached.
+    """
+    files = osm_files(request)
+    parameters = config.load(request.config)
+    class_map = read_class_map(request.class_map)
+    with locked(request.root), contextlib.ExitStack() as stack:
+        journal = Journal(request.root)
+        journal.sweep()
+        Transaction(request.root).recover()
+        client = stack.enter_context(cluster(request.workers, request.scheduler))
+        if request.synthetic:
+            _make_world(client, request)
+        sources = open_sources(request, stack)
+        extracts = {region: find_extract(request, region, files) for region in request.regions}
+        jobs = [
+            RegionJob(
+                region=region,
+                osm=extracts[region].path.resolve(),
+                osm_sha256=extracts[region].sha256,
+                class_map=class_map,
+                sources=sources,
+                parameters=parameters,
+                limit=request.limit,
+                journal=Journal(request.root.resolve()),
+            )
+            for region in request.regions
+        ]
+        plans = _prepare(client, jobs)
+        keys = {region: _keys(plan, parameters) for region, plan in plans.items()}
+        if request.dry_run:
+            return BuildReport(text=_cost(keys), failed=0)
+        _fetch(client, request.root, jobs, plans, keys)
+        accounts = [_account(request, job, plans[job.region], keys[job.region], extracts) for job in jobs]
+        publish(request.root, accounts, class_map)
+    failed = sum(values(item.receipts, "outcome").count("failed") for item in accounts)
+    return BuildReport(text=_summary(request.root, failed), failed=failed)
+
+
+def _make_world(client: Client, request: BuildRequest) -> None:
+    """Render the demo world of the regions that have none yet."""
+    unknown = [region for region in request.regions if region not in states()]
+    if unknown:
+        raise UnknownRegionError(
+            f"the demo world has the 11 states of the paper ({', '.join(states())}), not {', '.join(unknown)}"
+        )
+    world = (request.root / WORLD).resolve()
+    _all(client, _DemoRegion(world), list(request.regions), "rendering the demo world")
+    demo_world(request.regions, world)
+
+
+@dataclass(frozen=True, slots=True)
+class _DemoRegion:
+    """Renders one region; a class so that it travels to a worker."""
+
+    world: Path
+
+    def __call__(self, region: str) -> None:
+        demo_region(region, self.world)
+
+
+def _prepare(client: Client, jobs: list[RegionJob]) -> dict[str, RegionPlan]:
+    """The stages before the images, one task a region."""
+    plans = _all(client, prepare, jobs, "OSM to matched candidates")
+    return {plan.region: plan for plan in sorted(plans, key=lambda plan: plan.region)}
+
+
+def _all(
+    client: Client, function: Callable[[_Task], _Result], tasks: list[_Task], what: str
+) -> list[_Result]:
+    """Results of tasks that must all go well.
+
+    Raises:
+        Exception: what the first failed task raised; KilledWorker where its worker died too often.
+    """
+    results = []
+    for _, result in _progress(run(client, function, tasks), len(tasks), what, "region"):
+        if isinstance(result, TaskFailure):
+            raise result.cause
+        results.append(result)
+    return results
+
+
+def _progress(items: Iterator[_Item], total: int, what: str, unit: str) -> Iterator[_Item]:
+    """The items, with a bar on standard error where somebody watches."""
+    yield from tqdm(items, total=total, desc=what, unit=unit, disable=None)
+
+
+def _keys(plan: RegionPlan, parameters: BuildParameters) -> dict[str, str]:
+    """Scene id to scene key of all matched candidates of a region."""
+    columns = ["scene_id", "bounds", "naip_items", "sentinel2_items"]
+    version = parameters_key(parameters)
+    rows = pq.read_table(plan.matched, columns=columns).to_pylist()
+    return {str(row["scene_id"]): scene_key(row, version) for row in rows}
+
+
+def _fetch(
+    client: Client,
+    root: Path,
+    jobs: list[RegionJob],
+    plans: dict[str, RegionPlan],
+    keys: dict[str, dict[str, str]],
+) -> None:
+    """Ask for the images of every scene that is not finished."""
+    receipts = Receipts(Journal(root)).load()
+    at_hand = available(root, receipts)
+    finished = at_hand | set(values(where(receipts, "outcome", {"rejected"}), "scene_key"))
+    tasks: list[Batch] = []
+    for job in jobs:
+        missing = {name: key for name, key in keys[job.region].items() if key not in finished}
+        plan = plans[job.region]
+        matched = pq.read_table(plan.matched).select(MATCHED.names).cast(MATCHED.schema)
+        items = pq.read_table(plan.items).select(ITEMS.names).cast(ITEMS.schema)
+        for rows, named in batches(matched, items, missing):
+            ids = [str(name) for name in values(rows, "scene_id")]
+            tasks.append(
+                Batch(
+                    region=job.region,
+                    keys={name: missing[name] for name in ids},
+                    matched=rows,
+                    items=named,
+                    sources=job.sources,
+                    parameters=job.parameters,
+                    journal=job.journal,
+                )
+            )
+    _run_batches(client, tasks)
+
+
+def _run_batches(client: Client, tasks: list[Batch]) -> None:
+    counts = {"kept": 0, "rejected": 0, "failed": 0}
+    total = sum(len(task.keys) for task in tasks)
+    with tqdm(total=total, desc="imagery", unit="scene", disable=None) as bar:
+        for batch, result in run(client, fetch, tasks):
+            if isinstance(result, TaskFailure):
+                # The scenes of the batch have no receipt: the next run asks for them again.
+                _LOG.warning("a batch of %s failed: %s", batch.region, result.cause)
+            else:
+                for name, count in result.items():
+                    counts[name] += count
+            bar.update(len(batch.keys))
+            bar.set_postfix(counts, refresh=False)
+
+
+def _account(
+    request: BuildRequest,
+    job: RegionJob,
+    plan: RegionPlan,
+    keys: dict[str, str],
+    extracts: dict[str, Extract],
+) -> Account:
+    """Everything that is known of a region once its scenes have been asked for."""
+    receipts = Receipts(Journal(request.root)).load()
+    mine = where(receipts, "scene_key", keys.values())
+    extract = extracts[job.region]
+    imagery = ("synthetic",) if request.synthetic else ("naip", "sentinel-2")
+    return Account(
+        plan=plan,
+        keys=keys,
+        receipts=_completed(mine, keys, job.region),
+        configuration={**job.parameters.record(), "limit": job.limit},
+        inputs={
+            "osm": f"{extract.source} sha256 {extract.sha256}",
+            "lr": job.sources.lr_name,
+            "hr": job.sources.hr_name,
+        },
+        licences=("osm", *imagery),
+    )
+
+
+def _completed(receipts: pa.Table, keys: dict[str, str], region: str) -> pa.Table:
+    """Receipts with a failed one for each scene whose batch was lost with its worker."""
+    known = set(values(receipts, "scene_key"))
+    lost = [
+        {
+            "scene_key": key,
+            "scene_id": name,
+            "state": region,
+            "outcome": "failed",
+            "stage": "lr",
+            "reason": "WORKER_LOST",
+            "detail": "the worker of its batch died or raised; see the log",
+        }
+        for name, key in sorted(keys.items())
+        if key not in known
+    ]
+    return pa.concat_tables([receipts, pa.Table.from_pylist(lost, schema=RECEIPTS.schema)])
+
+
+def _cost(keys: dict[str, dict[str, str]]) -> str:
+    """What a dry run prints: candidates by region and the cost of their images."""
+    lines = [f"{region}: {len(scenes):,} matched candidates" for region, scenes in sorted(keys.items())]
+    total = sum(len(scenes) for scenes in keys.values())
+    return "\n".join([*lines, "", estimate.describe_matched(total)])
+
+
+def _summary(root: Path, failed: int) -> str:
+    lines = [funnel.describe_root(root)]
+    if failed:
+        lines.append(
+            f"\n{failed:,} scenes could not be fetched; manifests/rejections.parquet says why. "
+            "Run the same command again to try them once more."
+        )
+    else:
+        lines.append(f"\nNext: gl10m split --root {root}")
+    return "\n".join(lines)

@@ -1,0 +1,260 @@
+"""The commands that build: classes, world, estimate, candidates, build, status."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gl10m.cli import EXIT_FAILURES, EXIT_INTERRUPTED, root_option
+
+
+class Listed(click.ParamType[tuple[str, ...]]):
+    """Values by commas or by repetition: --states CA,TX is --states CA --states TX."""
+
+    name = "list"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,  # noqa: ARG002 - click's signature
+        ctx: click.Context | None,  # noqa: ARG002 - click's signature
+    ) -> tuple[str, ...]:
+        """Split one argument."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(part.strip() for part in str(value).split(",") if part.strip())
+
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_SOURCES = click.Choice(["planetary-computer", "stac", "synthetic"])
+
+_states_option = click.option(
+    "--states",
+    type=Listed(),
+    multiple=True,
+    required=True,
+    help="State codes: CA,TX. With --osm, any two letters.",
+)
+_osm_option = click.option(
+    "--osm",
+    type=str,
+    multiple=True,
+    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2): FILE for one state, CODE=FILE for several. "
+    "Without it the states' extracts are downloaded from Geofabrik.",
+)
+_class_map_option = click.option(
+    "--class-map", type=_FILE, help="Your own class map; the 66 classes if not given."
+)
+_config_option = click.option("--config", type=_FILE, help="TOML with a section for each stage.")
+
+
+def _flat(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.upper() for value in values for part in value))
+
+
+@click.command()
+@_states_option
+@click.option(
+    "--source",
+    type=_SOURCES,
+    default="planetary-computer",
+    show_default=True,
+    help="Where imagery comes from.",
+)
+@click.option("--lr-source", type=_SOURCES, help="Another source for Sentinel-2.")
+@click.option("--hr-source", type=_SOURCES, help="Another source for NAIP.")
+@click.option("--stac-url", help="Address of the STAC API for --source stac.")
+@_osm_option
+@_class_map_option
+@_config_option
+@click.option(
+    "--workers", type=click.IntRange(1), help="Worker processes on this machine; one a core by default."
+)
+@click.option("--scheduler", help="Address of a running Dask scheduler instead: tcp://host:8786.")
+@click.option("--limit", type=click.IntRange(1), help="At most this many scenes a state, chosen by identity.")
+@click.option(
+    "--dry-run", is_flag=True, help="Stop before any pixel is read and print what the rest would cost."
+)
+@root_option
+def build(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
+    r"""Build a data set: OSM extracts and imagery to shards and manifests.
+
+    A build can be stopped at any time; the same command goes on where it stopped. Changed parameters redo
+    only what depends on them.
+
+    \b
+    Examples:
+      gl10m build --states CA,TX --source synthetic --root demo     a demo world, no network
+      gl10m build --states ME --osm bangor.osm.pbf --limit 20       one town, real imagery
+      gl10m build --states CA,TX                                    two states, real imagery
+    """
+    from pipelines.build import build as run_build
+    from pipelines.inputs import BuildRequest
+
+    request = BuildRequest(
+        root=root,
+        regions=_flat(asked["states"]),
+        source=asked["source"],
+        lr_source=asked["lr_source"] or asked["source"],
+        hr_source=asked["hr_source"] or asked["source"],
+        stac_url=asked["stac_url"],
+        osm=asked["osm"],
+        class_map=asked["class_map"],
+        config=asked["config"],
+        workers=asked["workers"],
+        scheduler=asked["scheduler"],
+        limit=asked["limit"],
+        dry_run=asked["dry_run"],
+    )
+    try:
+        report = run_build(request)
+    except KeyboardInterrupt:
+        click.echo("\nStopped; what was fetched is kept. Run the same command again to go on.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    click.echo(report.text)
+    if report.failed:
+        raise click.exceptions.Exit(EXIT_FAILURES)
+
+
+@click.command()
+@click.option("--osm", type=_FILE, required=True, help="OSM file: .osm.pbf, .osm, .osm.gz or .osm.bz2.")
+@click.option("--out", type=_FILE, help="GeoParquet of candidates; OSM.candidates.parquet if not given.")
+@click.option("--state", default="XX", show_default=True, help="Two letters that stand in the scene ids.")
+@_class_map_option
+@_config_option
+def candidates(osm: Path, out: Path | None, state: str, class_map: Path | None, config: Path | None) -> None:
+    r"""Turn one OSM file into candidate scenes: the OSM half of a build, alone.
+
+    \b
+    Example:
+      gl10m candidates --osm bangor.osm.pbf --out bangor.parquet --state ME
+    """
+    from pipelines import single_file
+
+    target = out or osm.with_name(f"{osm.name}.candidates.parquet")
+    click.echo(single_file.candidates(osm, target, state.upper(), class_map, config))
+
+
+@click.group()
+def classes() -> None:
+    r"""List, explain and check the classes and the OSM tags that mean them.
+
+    \b
+    Examples:
+      gl10m classes list
+      gl10m classes explain leisure=golf_course
+      gl10m classes check my-classes.toml
+    """
+
+
+@classes.command("list")
+@_class_map_option
+def list_classes(class_map: Path | None) -> None:
+    r"""List the classes with their number, kind and count in the paper.
+
+    \b
+    Example:
+      gl10m classes list
+    """
+    from gl10m.scene.class_map import ClassMap
+
+    found = ClassMap.bundled() if class_map is None else ClassMap.from_file(class_map)
+    for concept in found.concepts:
+        click.echo(f"{concept.id:>3}  {concept.name:<18} {concept.kind:<11} {concept.paper_count or 0:>7,}")
+
+
+@classes.command("explain")
+@click.argument("tags", nargs=-1, required=True)
+@_class_map_option
+@click.option(
+    "--area", type=float, default=10_000.0, show_default=True, help="Area of the object, square metres."
+)
+@click.option("--relation", is_flag=True, help="The object is a multipolygon relation, not a closed way.")
+def explain_classes(tags: tuple[str, ...], class_map: Path | None, area: float, *, relation: bool) -> None:
+    r"""Say which classes an object with these tags belongs to, and why not others.
+
+    \b
+    Example:
+      gl10m classes explain natural=water water=lake --area 60000
+    """
+    from gl10m.scene.class_map import ClassMap
+
+    found = ClassMap.bundled() if class_map is None else ClassMap.from_file(class_map)
+    pairs = [tag.partition("=") for tag in tags]
+    if any(not key or not sign for key, sign, _ in pairs):
+        raise click.BadParameter("a tag is KEY=VALUE, such as leisure=golf_course", param_hint="TAGS")
+    asked = {key: value for key, _, value in pairs}
+    explanations = found.explain(asked, closed_way=not relation, area_m2=area)
+    if not explanations:
+        click.echo("no class: no rule begins with one of these tags")
+    for explanation in explanations:
+        verdict = "yes" if explanation.accepted else "no "
+        click.echo(f"{verdict} {explanation.concept.name}: {explanation.words}")
+
+
+@classes.command("check")
+@click.argument("file", type=_FILE)
+def check_classes(file: Path) -> None:
+    r"""Check a class map of your own; errors name the class and the line.
+
+    \b
+    Example:
+      gl10m classes check my-classes.toml
+    """
+    from gl10m.scene.class_map import ClassMap
+
+    found = ClassMap.from_file(file)
+    click.echo(f"{file}: {len(found)} classes, digest {found.digest[:12]}")
+
+
+@click.command()
+@_states_option
+@root_option
+def estimate(states: tuple[tuple[str, ...], ...], root: Path) -> None:
+    r"""Print what a build would cost: scenes, requests, bytes, hours and disk.
+
+    After `gl10m build --dry-run` the candidates are counted; before it, the paper's counts stand in.
+
+    \b
+    Example:
+      gl10m estimate --states CA,TX
+    """
+    from pipelines.estimate import describe
+
+    click.echo(describe(_flat(states), root))
+
+
+@click.command()
+@root_option
+def status(root: Path) -> None:
+    r"""Say how far a build is, while it runs and afterwards.
+
+    \b
+    Example:
+      gl10m status --root demo
+    """
+    from pipelines.progress import describe
+
+    click.echo(describe(root))
+
+
+@click.command()
+@click.option("--osm", type=_FILE, required=True, help="OSM file to render.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder of the world.")
+@click.option("--state", default="XX", show_default=True, help="Two letters that stand in the item ids.")
+@_class_map_option
+def world(osm: Path, out: Path, state: str, class_map: Path | None) -> None:
+    r"""Render imagery and a STAC catalogue from any OSM file.
+
+    Each class gets ground that looks different at 1 m, so that pixels, labels and geometry agree. Serve the
+    folder with scripts/local_servers.py and build from it with --source stac.
+
+    \b
+    Example:
+      gl10m world --osm bangor.osm.pbf --out world --state ME
+    """
+    from pipelines import single_file
+
+    click.echo(single_file.render_world(osm, out, state.upper(), class_map))

@@ -1,0 +1,84 @@
+"""One batch of matched candidates: LR and its checks first, HR only for the survivors, then a fragment."""
+
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+
+from gl10m.manifest.columns import values, where
+from gl10m.manifest.provenance import digest
+from pipelines.config import BuildParameters
+from pipelines.execution.fragments import make_fragment
+from pipelines.execution.journal import Journal
+from pipelines.region import Sources, named_items
+from pipelines.stages.consistency import check_pairs
+from pipelines.stages.hr import fetch_hr
+from pipelines.stages.lr import fetch_lr
+
+VERSIONS = {"lr": 1, "hr": 1, "consistency": 1}
+"""Version of the code of each stage; raised when its pixels change, so that a rerun fetches them again."""
+
+BATCH = 4
+"""Scenes in a batch: what a killed worker loses, some 20 MB of pixels and a few seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A batch of neighbours; travels to a worker."""
+
+    region: str
+    keys: dict[str, str]
+    """Scene id to scene key."""
+    matched: pa.Table
+    """Schema MATCHED."""
+    items: pa.Table
+    """Schema ITEMS: the items that these rows name."""
+    sources: Sources
+    parameters: BuildParameters
+    journal: Journal
+
+
+def parameters_key(parameters: BuildParameters) -> str:
+    """Digest of what decides the pixels of a scene once its items are chosen."""
+    return digest([VERSIONS, asdict(parameters.lr), asdict(parameters.hr)])
+
+
+def fetch(batch: Batch) -> dict[str, int]:
+    """Fetch, check, encode and commit one batch.
+
+    Returns:
+        How many scenes were kept, rejected and failed.
+    """
+    parameters = batch.parameters
+    lr = fetch_lr(batch.matched, batch.items, batch.sources.lr, batch.region, parameters.lr)
+    hr = fetch_hr(lr.kept, batch.items, batch.sources.hr, batch.region, parameters.hr)
+    checked = check_pairs(hr.kept, batch.region)
+    dropped = pa.concat_tables([lr.dropped, hr.dropped, checked.dropped])
+    fragment = make_fragment(batch.keys, checked.kept, dropped)
+    batch.journal.write_fragment(fragment)
+    counts = {"kept": 0, "rejected": 0, "failed": 0}
+    for outcome in values(fragment, "outcome"):
+        counts[outcome] += 1
+    return counts
+
+
+def batches(matched: pa.Table, items: pa.Table, keys: dict[str, str]) -> list[tuple[pa.Table, pa.Table]]:
+    """Group candidates so that neighbours, which share rasters, are read together.
+
+    Args:
+        matched: schema MATCHED.
+        items: schema ITEMS, of the region.
+        keys: scene id to scene key of the scenes to fetch.
+
+    Returns:
+        Rows and the items that they name, at most BATCH rows each.
+    """
+    wanted = where(matched, "scene_id", keys)
+    first = [names[0] for names in values(wanted, "naip_items")]
+    order = wanted.append_column("quad", pa.array(first, pa.string())).sort_by(
+        [("quad", "ascending"), ("latitude", "descending"), ("scene_id", "ascending")]
+    )
+    groups = []
+    for start in range(0, order.num_rows, BATCH):
+        rows = order.slice(start, BATCH).drop_columns(["quad"])
+        groups.append((rows, named_items(rows, items)))
+    return groups

@@ -1,0 +1,55 @@
+"""How far a build is, read from the journal alone: while it runs and afterwards."""
+
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from gl10m.manifest.columns import values
+from gl10m.report import funnel
+from pipelines.execution.fragments import Receipts
+from pipelines.execution.journal import Journal
+from pipelines.execution.lock import BuildLockedError, locked
+
+
+def describe(root: Path) -> str:
+    """The state of a build as text.
+
+    Raises:
+        FileNotFoundError: no build was ever started there.
+    """
+    journal = Journal(root)
+    if not journal.folder.is_dir():
+        raise FileNotFoundError(
+            f"no build was started in {root}. Start one with `gl10m build`, or name its folder with --root."
+        )
+    receipts = Receipts(journal).load()
+    done: dict[str, Counter[str]] = {}
+    for state, outcome in zip(values(receipts, "state"), values(receipts, "outcome"), strict=True):
+        done.setdefault(str(state), Counter())[str(outcome)] += 1
+    lines = [f"build in {root}: {'running' if _is_running(root) else 'not running'}"]
+    for folder in sorted((journal.folder / "stages").glob("[A-Z][A-Z]")):
+        counts = done.get(folder.name, Counter())
+        asked = _rows(folder)
+        finished = counts["kept"] + counts["rejected"]
+        share = f" of {asked:,} matched candidates" if asked is not None else ", candidates not matched yet"
+        lines.append(
+            f"{folder.name}: {finished:,} finished{share}: {counts['kept']:,} kept, "
+            f"{counts['rejected']:,} rejected, {counts['failed']:,} to try again"
+        )
+    if (root / "manifests" / "funnel.parquet").exists():
+        lines += ["", "last published build:", funnel.describe_root(root)]
+    return "\n".join(lines)
+
+
+def _rows(folder: Path) -> int | None:
+    found = sorted(folder.glob("matching-*.kept.parquet"))
+    return pq.read_metadata(found[0]).num_rows if found else None
+
+
+def _is_running(root: Path) -> bool:
+    try:
+        with locked(root):
+            return False
+    except BuildLockedError:
+        return True

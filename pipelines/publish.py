@@ -1,0 +1,320 @@
+"""From fragments to a data set: shards, index and manifests, published together or not at all."""
+
+import heapq
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gl10m.manifest import parquet
+from gl10m.manifest.columns import values, where, where_not
+from gl10m.manifest.provenance import Provenance, digest
+from gl10m.manifest.schema import (
+    CANDIDATES,
+    FUNNEL,
+    ITEMS,
+    REJECTIONS,
+    SCENES,
+    Table,
+)
+from gl10m.scene.class_map import ClassMap
+from gl10m.scene.rejection import STAGES
+from gl10m.store.index import write_index
+from gl10m.store.layout import plan_shards
+from gl10m.store.shard import read_rows, write_shard
+from pipelines.execution.fragments import RECEIPTS, Receipts, account, read_scene
+from pipelines.execution.journal import Journal, Transaction
+from pipelines.region import RegionPlan, named_items
+
+IMAGE_STAGES = ("lr", "hr", "consistency")
+"""Stages whose account stands in the receipts, in order."""
+
+CONTENT = "gl10m.content"
+"""Metadata key of a shard: digest of the keys of its scenes, by which an unchanged shard is known."""
+
+MANIFESTS = ("candidates", "rejections", "scenes", "items", "funnel")
+"""Manifests that a build writes."""
+
+
+class MixedClassMapError(ValueError):
+    """The regions of one data set must share one class map."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What a build knows of one region when all its scenes have been asked for."""
+
+    plan: RegionPlan
+    keys: Mapping[str, str]
+    """Scene id to scene key of every matched candidate."""
+    receipts: pa.Table
+    """Schema RECEIPTS, of these keys."""
+    configuration: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    licences: tuple[str, ...]
+
+
+def publish(root: Path, accounts: list[Account], class_map: ClassMap) -> pa.Table:
+    """Write the data set of these regions; regions built earlier stay as they are.
+
+    Args:
+        root: the data set.
+        accounts: one for each region of this build.
+        class_map: the classes of the data set.
+
+    Returns:
+        Schema FUNNEL, of all regions of the data set.
+
+    Raises:
+        MixedClassMapError: the data set already holds regions of another class map.
+    """
+    journal, transaction = Journal(root), Transaction(root)
+    regions = {item.plan.region for item in accounts}
+    kept_about = _about_other_regions(root, regions, class_map)
+    tables: dict[str, list[pa.Table]] = {name: [_others(root, name, regions)] for name in MANIFESTS}
+    shards: set[str] = set()
+    for item in sorted(accounts, key=lambda account: account.plan.region):
+        scenes, names = _write_region(root, item, transaction, class_map)
+        shards |= names
+        lost = [_read(path, REJECTIONS) for path in item.plan.dropped]
+        tables["scenes"].append(scenes)
+        tables["candidates"].append(_read(item.plan.candidates, CANDIDATES))
+        tables["rejections"] += [*lost, account(item.receipts)]
+        tables["items"].append(named_items(scenes, _read(item.plan.items, ITEMS)))
+        tables["funnel"].append(_funnel(item))
+    metadata = _provenance(accounts, kept_about, class_map)
+    declared = dict(zip(MANIFESTS, (CANDIDATES, REJECTIONS, SCENES, ITEMS, FUNNEL), strict=True))
+    final = {name: _ordered(name, pa.concat_tables(tables[name])) for name in MANIFESTS}
+    for name in MANIFESTS:
+        target = transaction.stage(f"manifests/{name}.parquet")
+        parquet.write(target, final[name], declared[name], metadata)
+    _stage_receipts(journal, accounts, regions, transaction)
+    obsolete = [
+        f"data/{path.name}"
+        for region in regions
+        for path in (root / "data").glob(f"{region}-*.parquet")
+        if path.name not in shards
+    ]
+    empty = regions - set(values(final["scenes"], "state"))
+    transaction.publish(obsolete + [f"index/{region}.arrow" for region in empty])
+    for path in journal.fragments.glob("*.parquet"):
+        path.unlink()
+    return final["funnel"]
+
+
+def available(root: Path, receipts: pa.Table) -> set[str]:
+    """Keys of kept scenes whose images are at hand, in a fragment or in a published shard.
+
+    Args:
+        root: the data set.
+        receipts: schema RECEIPTS.
+    """
+    kept = where(receipts, "outcome", {"kept"})
+    by_id = dict(zip(values(kept, "scene_id"), values(kept, "scene_key"), strict=True))
+    found = {key for key, _, _ in Receipts(Journal(root)).payload(set(by_id.values()))}
+    for shard, names in _published(root).items():
+        if shard.is_file():
+            found |= {by_id[name] for name in names if name in by_id}
+    return found
+
+
+def _published(root: Path) -> dict[Path, list[str]]:
+    """Scene ids of each published shard, in the order of the shards."""
+    path = root / "manifests" / "scenes.parquet"
+    if not path.exists():
+        return {}
+    scenes = parquet.read(path, SCENES, ["scene_id", "shard"])
+    shards: dict[Path, list[str]] = {}
+    for name, shard in zip(values(scenes, "scene_id"), values(scenes, "shard"), strict=True):
+        shards.setdefault(root / "data" / Path(shard).name, []).append(name)
+    return dict(sorted(shards.items()))
+
+
+def _write_region(
+    root: Path, item: Account, transaction: Transaction, class_map: ClassMap
+) -> tuple[pa.Table, set[str]]:
+    """Stage the shards and the index of one region.
+
+    Returns:
+        Rows of schema SCENES, and the names of the region's shards.
+    """
+    region = item.plan.region
+    kept = where(item.receipts, "outcome", {"kept"})
+    ids = sorted(str(name) for name in values(kept, "scene_id"))
+    pixels = _Pixels.of(root, {item.keys[name] for name in ids})
+    paths: list[Path] = []
+    for planned in plan_shards(region, len(ids)):
+        members = {name: item.keys[name] for name in ids[planned.first : planned.first + planned.scenes]}
+        content = digest(list(members.values()))
+        path = root / "data" / str(planned.name)
+        if _content(path) != content:
+            path = transaction.stage(f"data/{planned.name}")
+            metadata = {**_shard_metadata(item), CONTENT: content}
+            write_shard(path, pixels.rows(members), class_map.names, metadata)
+        paths.append(path)
+    if paths:
+        write_index(transaction.stage(f"index/{region}.arrow"), paths)
+    return _scenes(paths), {path.name for path in paths}
+
+
+@dataclass(frozen=True, slots=True)
+class _Pixels:
+    """Where the fetched rows of a region's scenes lie: in fragments, or in shards published before."""
+
+    fragments: dict[str, tuple[Path, int]]
+    """Scene key to file and row."""
+    shards: dict[Path, list[str]]
+    """Published shards with the ids of their scenes."""
+
+    @classmethod
+    def of(cls, root: Path, keys: set[str]) -> "_Pixels":
+        fragments = {key: (path, row) for key, path, row in Receipts(Journal(root)).payload(keys)}
+        return cls(fragments, _published(root))
+
+    def rows(self, keys: Mapping[str, str]) -> Iterator[pa.Table]:
+        """The fetched rows of some scenes, schema FETCHED, one at a time, in the order of their ids."""
+        old = {name for name, key in keys.items() if key not in self.fragments}
+        fresh = sorted((name, *self.fragments[key]) for name, key in keys.items() if name not in old)
+        merged = heapq.merge(
+            ((name, read_scene(path, row)) for name, path, row in fresh),
+            self._stored(old),
+            key=lambda scene: scene[0],
+        )
+        for _, table in merged:
+            yield table
+
+    def _stored(self, wanted: set[str]) -> Iterator[tuple[str, pa.Table]]:
+        for shard, names in self.shards.items():
+            here = wanted.intersection(names)
+            for batch in read_rows(shard, here) if here else ():
+                for row, name in enumerate(values(batch, "scene_id")):
+                    yield str(name), batch.slice(row, 1)
+
+
+def _content(shard: Path) -> str | None:
+    """The content digest of a published shard, or None where there is none to be read."""
+    try:
+        return parquet.metadata_of(shard).get(CONTENT)
+    except parquet.ManifestError:
+        return None
+
+
+def _scenes(paths: list[Path]) -> pa.Table:
+    """Rows of SCENES from the shards themselves, so that manifest and shards cannot disagree."""
+    columns = [name for name in SCENES.names if name not in {"shard", "row"}]
+    parts = [SCENES.empty()]
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            rows = file.read(columns=columns).select(columns)
+        shard = pa.array([path.name] * rows.num_rows, pa.string())
+        number = pa.array(range(rows.num_rows), pa.int32())
+        table = rows.append_column("shard", shard).append_column("row", number)
+        parts.append(table.cast(SCENES.schema))
+    return pa.concat_tables(parts)
+
+
+def _funnel(item: Account) -> pa.Table:
+    """The account of all stages of one region, schema FUNNEL."""
+    rows = list(item.plan.counts)
+    reading = len(item.keys)
+    dropped = where_not(item.receipts, "outcome", {"kept"}).to_pylist()
+    for stage in IMAGE_STAGES:
+        here = [row["outcome"] for row in dropped if row["stage"] == stage]
+        row: dict[str, Any] = {
+            "stage": stage,
+            "state": item.plan.region,
+            "read": reading,
+            "kept": reading - len(here),
+            "rejected": here.count("rejected"),
+            "failed": here.count("failed"),
+        }
+        rows.append(row)
+        reading = row["kept"]
+    return pa.Table.from_pylist(rows, schema=FUNNEL.schema)
+
+
+def _read(path: Path, declared: Table) -> pa.Table:
+    """A table of the journal in its declared schema."""
+    return pq.read_table(path).select(declared.names).cast(declared.schema)
+
+
+def _others(root: Path, name: str, regions: set[str]) -> pa.Table:
+    """Rows of an existing manifest that belong to other regions than these."""
+    declared = dict(zip(MANIFESTS, (CANDIDATES, REJECTIONS, SCENES, ITEMS, FUNNEL), strict=True))[name]
+    path = root / "manifests" / f"{name}.parquet"
+    if not path.exists():
+        return declared.empty()
+    table = parquet.read(path, declared)
+    if name == "items":
+        return named_items(_others(root, "scenes", regions), table)
+    return where_not(table, "state", regions)
+
+
+def _ordered(name: str, table: pa.Table) -> pa.Table:
+    """Rows in an order that no worker has a say in."""
+    if name == "items":
+        rows = table.sort_by([("collection", "ascending"), ("item_id", "ascending")])
+        names = values(rows, "item_id")
+        first = [i for i, item in enumerate(names) if i == 0 or names[i - 1] != item]
+        return rows.take(pa.array(first, pa.int64()))
+    if name in {"rejections", "funnel"}:
+        rank = pa.array([STAGES.index(stage) for stage in values(table, "stage")], pa.int8())
+        ranked = table.append_column("rank", rank)
+        keys = ["state", "rank", *(["subject"] if name == "rejections" else [])]
+        return ranked.sort_by([(key, "ascending") for key in keys]).drop_columns(["rank"])
+    return table.sort_by("scene_id")
+
+
+def _shard_metadata(item: Account) -> dict[str, str]:
+    licences = Provenance(configuration={}, inputs={}, licences=item.licences).metadata()
+    return {name: licences[name] for name in ("gl10m.version", "gl10m.paper", "gl10m.licences")}
+
+
+def _about_other_regions(root: Path, regions: set[str], class_map: ClassMap) -> dict[str, Any]:
+    """Configuration, inputs and licences of regions built earlier into the same data set."""
+    path = root / "manifests" / "scenes.parquet"
+    if not path.exists():
+        return {"configuration": {}, "inputs": {}, "licences": {}}
+    about = parquet.metadata_of(path)
+    found = {
+        name: json.loads(about.get(f"gl10m.{name}", "{}")) for name in ("configuration", "inputs", "licences")
+    }
+    others = set(found["configuration"]) - regions
+    if others and found["inputs"].get("class_map") != class_map.digest:
+        raise MixedClassMapError(
+            f"{root} holds {', '.join(sorted(others))} labelled with another class map. Regions of one "
+            "data set share one map: give this build another folder with --root, or build all regions again."
+        )
+    if not others:
+        return {"configuration": {}, "inputs": {}, "licences": {}}
+    found["configuration"] = {region: found["configuration"][region] for region in others}
+    found["inputs"] = {
+        name: value for name, value in found["inputs"].items() if name.partition(".")[0] in others
+    }
+    return found
+
+
+def _provenance(accounts: list[Account], others: dict[str, Any], class_map: ClassMap) -> dict[str, str]:
+    configuration, inputs = dict(others["configuration"]), dict(others["inputs"])
+    licences = set(others["licences"])
+    for item in accounts:
+        configuration[item.plan.region] = item.configuration
+        inputs |= {f"{item.plan.region}.{name}": value for name, value in item.inputs.items()}
+        licences |= set(item.licences)
+    inputs["class_map"] = class_map.digest
+    return Provenance(configuration=configuration, inputs=inputs, licences=tuple(sorted(licences))).metadata()
+
+
+def _stage_receipts(
+    journal: Journal, accounts: list[Account], regions: set[str], transaction: Transaction
+) -> None:
+    """Receipts of this build and of the regions built earlier."""
+    earlier = Receipts(journal).load()
+    others = where_not(earlier, "state", regions)
+    table = pa.concat_tables([others, *(item.receipts for item in accounts)]).sort_by("scene_key")
+    target = transaction.stage(str(Receipts(journal).path.relative_to(journal.root)))
+    parquet.write(target, table, RECEIPTS, {})

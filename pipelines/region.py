@@ -1,0 +1,188 @@
+"""One region from its OSM file to matched candidates: the stages before any pixel is read."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import shapely
+
+from gl10m.manifest.columns import values, where
+from gl10m.manifest.outcome import Ledger, Outcome
+from gl10m.manifest.schema import ITEMS
+from gl10m.scene.class_map import ClassMap
+from gl10m.scene.footprint import FOOTPRINT_DEGREES
+from gl10m.scene.identity import lots
+from gl10m.scene.rejection import Reason
+from pipelines.config import BuildParameters
+from pipelines.execution.journal import Journal, key_of
+from pipelines.sources.imagery import Imagery, Sensor
+from pipelines.stages.classes import map_classes
+from pipelines.stages.coverage import within_coverage
+from pipelines.stages.footprints import make_footprints
+from pipelines.stages.matching import match
+from pipelines.stages.polygons import read_polygons
+from pipelines.stages.subsampling import subsample
+
+VERSIONS = {
+    "polygons": 1,
+    "classes": 1,
+    "footprints": 1,
+    "items": 1,
+    "coverage": 1,
+    "subsampling": 1,
+    "matching": 1,
+}
+"""Version of the code of each stage; raised when its rows change, so that a rerun does them again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where each sensor's imagery comes from, with the name that stands for it in keys and provenance."""
+
+    lr: Imagery
+    lr_name: str
+    hr: Imagery
+    hr_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionJob:
+    """All that the stages of one region need; travels to a worker."""
+
+    region: str
+    osm: Path
+    osm_sha256: str
+    class_map: ClassMap
+    sources: Sources
+    parameters: BuildParameters
+    limit: int | None
+    """Scenes to keep at most, chosen by identity; all if None."""
+    journal: Journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionPlan:
+    """A region's account up to matching. Holds paths, not rows: it travels back from a worker."""
+
+    region: str
+    counts: tuple[dict[str, Any], ...]
+    """One row of schema FUNNEL for each stage, in order."""
+    dropped: tuple[Path, ...]
+    """Rows that each stage dropped, schema REJECTIONS."""
+    candidates: Path
+    """Indexed candidates, schema CANDIDATES."""
+    items: Path
+    """Schema ITEMS: the frozen catalogue of both sensors over the region."""
+    matched: Path
+    """Schema MATCHED."""
+
+
+def prepare(job: RegionJob) -> RegionPlan:
+    """Run the stages of one region, or read back what the journal holds of them.
+
+    Raises:
+        OsmFileError: the OSM file cannot be read.
+        SourceUnavailableError: a catalogue does not answer.
+    """
+    parameters, class_map, region, journal = job.parameters, job.class_map, job.region, job.journal
+    counts: list[dict[str, Any]] = []
+    dropped: list[Path] = []
+
+    def keep(stage: str, key: str, compute: Callable[[], Outcome]) -> pa.Table:
+        outcome = journal.stage(stage, region, key, compute)
+        counts.append(count(outcome, region))
+        dropped.append(journal.outcome_paths(stage, region, key)[1])
+        return outcome.kept
+
+    key = key_of(VERSIONS["polygons"], region, job.osm_sha256, class_map.digest)
+    polygons = keep("polygons", key, lambda: read_polygons(job.osm, region, class_map))
+    key = key_of(VERSIONS["classes"], key)
+    labelled = keep("classes", key, lambda: map_classes(polygons, region, class_map))
+    footprints_key = key = key_of(VERSIONS["footprints"], key, asdict(parameters.footprints))
+    candidates = keep(
+        "footprints", key, lambda: make_footprints(labelled, region, class_map, parameters.footprints)
+    )
+    names = (job.sources.lr_name, job.sources.hr_name)
+    items_key = key_of(VERSIONS["items"], key, names, asdict(parameters.matching))
+    items = journal.table("items", region, items_key, lambda: _find_items(job, candidates))
+    # From here on the rows depend on what the catalogue held, not only on how it was asked.
+    key = key_of(VERSIONS["coverage"], key, _fingerprint(items), asdict(parameters.coverage))
+    covered = keep("coverage", key, lambda: within_coverage(candidates, items, region, parameters.coverage))
+    key = key_of(VERSIONS["subsampling"], key, asdict(parameters.subsampling), job.limit)
+    chosen = keep("subsampling", key, lambda: _choose(covered, region, class_map, parameters, job.limit))
+    key = key_of(VERSIONS["matching"], key, asdict(parameters.matching))
+    keep("matching", key, lambda: match(chosen, items, region, parameters.matching))
+    return RegionPlan(
+        region=region,
+        counts=tuple(counts),
+        dropped=tuple(dropped),
+        candidates=journal.outcome_paths("footprints", region, footprints_key)[0],
+        items=journal.table_path("items", region, items_key),
+        matched=journal.outcome_paths("matching", region, key)[0],
+    )
+
+
+def count(outcome: Outcome, region: str) -> dict[str, Any]:
+    """An outcome as a row of schema FUNNEL."""
+    outcomes = values(outcome.dropped, "outcome")
+    return {
+        "stage": outcome.stage,
+        "state": region,
+        "read": outcome.read,
+        "kept": outcome.kept.num_rows,
+        "rejected": outcomes.count("rejected"),
+        "failed": outcomes.count("failed"),
+    }
+
+
+def _fingerprint(items: pa.Table) -> list[str]:
+    """What of the catalogue decides the rows; the addresses of the rasters do not."""
+    return sorted(
+        f"{row['item_id']} {row['generated']}" for row in items.select(["item_id", "generated"]).to_pylist()
+    )
+
+
+def _find_items(job: RegionJob, candidates: pa.Table) -> pa.Table:
+    """The items of both sensors over the candidates of a region: two searches."""
+    if candidates.num_rows == 0:
+        return ITEMS.empty()
+    centres = shapely.points(candidates["longitude"].to_numpy(), candidates["latitude"].to_numpy())
+    west, south, east, north = (float(edge) for edge in shapely.total_bounds(centres))
+    half = FOOTPRINT_DEGREES / 2
+    bounds = (west - half, south - half, east + half, north + half)
+    windows = job.parameters.matching
+    naip = job.sources.hr.search(Sensor.NAIP, bounds, windows.naip_window)
+    sentinel2 = job.sources.lr.search(Sensor.SENTINEL2, bounds, windows.sentinel2_window)
+    return pa.concat_tables([naip, sentinel2]).combine_chunks()
+
+
+def _choose(
+    covered: pa.Table, region: str, class_map: ClassMap, parameters: BuildParameters, limit: int | None
+) -> Outcome:
+    """Class-aware subsampling, then at most `limit` scenes of the region by identity."""
+    sampled = subsample(covered, region, class_map, parameters.subsampling)
+    if limit is None or sampled.kept.num_rows <= limit:
+        return sampled
+    names = [str(name) for name in values(sampled.kept, "scene_id")]
+    ranked = [names[place] for place in lots("limit", names).argsort(kind="stable")]
+    chosen = set(ranked[:limit])
+    ledger = Ledger("subsampling", region)
+    for name in ranked[limit:]:
+        ledger.reject(name, Reason.OVER_LIMIT, f"beyond the {limit} scenes asked for with --limit")
+    kept = sampled.kept.filter(pa.array([name in chosen for name in names]))
+    dropped = pa.concat_tables([sampled.dropped, ledger.table])
+    return Outcome(stage="subsampling", read=sampled.read, kept=kept, dropped=dropped)
+
+
+def named_items(rows: pa.Table, items: pa.Table) -> pa.Table:
+    """The items that matched rows or scenes name.
+
+    Args:
+        rows: `naip_items` and `sentinel2_items`, as in MATCHED.
+        items: schema ITEMS.
+    """
+    columns = ("naip_items", "sentinel2_items")
+    named = {name for column in columns for names in values(rows, column) for name in names}
+    return where(items, "item_id", named)
