@@ -20,13 +20,14 @@ def located(path: str, text: str, error: ValidationError) -> ClassMapError:
         text: its content.
         error: what the validation found.
     """
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
     findings = []
-    for finding in error.errors(include_url=False, include_context=False, include_input=False):
+    for finding in errors:
         place = finding["loc"]
+        if finding["type"] == "too_short" and len(errors) > 1:
+            continue  # what is invalid is not counted: an echo of the error before
         line, name = _line_of(text.splitlines(), place)
-        where = (
-            ".".join(str(part) for part in place[2:] if part != "__root__") if len(place) > 1 else str(place)
-        )
+        where = ".".join(str(part) for part in (place[2:] if name else place))
         what = finding["msg"].removeprefix("Value error, ")
         about = f"{path}, line {line}" + (f", class {name}" if name else "")
         findings.append(f"{about}: {where + ': ' if where else ''}{what}")
@@ -50,7 +51,7 @@ def _line_of(lines: list[str], place: tuple[int | str, ...]) -> tuple[int, str]:
         line = next(
             (n for n, text in enumerate(block) if re.match(rf"\s*{re.escape(str(place[2]))}\s*=", text)), 0
         )
-    if len(place) > 3 and isinstance(place[3], int):  # noqa: PLR2004 - an entry of a list, one a line
+    if len(place) > 3 and isinstance(place[3], int) and place[2] in {"rules", "exclude"}:  # noqa: PLR2004 - an entry of a list, one a line
         entries = [n for n, text in enumerate(block) if n > line and text.lstrip().startswith("{")]
         line = entries[place[3]] if place[3] < len(entries) else line
     return first + line + 1, name

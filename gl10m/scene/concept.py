@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gl10m.scene.tag_rule import ClosedWay, Strict, TagRule, Terms, Text, holds, with_single_values
 
@@ -55,13 +55,15 @@ class Concept(Strict):
     exclude: tuple[Exclusion, ...] = ()
     """Any of them, fulfilled, keeps the object out."""
 
+    @field_validator("area_m2")
+    @classmethod
+    def _limits_in_order(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= limits[0] < limits[1]:
+            raise ValueError(f"[smallest, largest] with 0 <= smallest < largest; got {list(limits)}")
+        return limits
+
     @model_validator(mode="after")
-    def _limits_in_order(self) -> "Concept":
-        smallest, largest = self.area_m2
-        if not 0 <= smallest < largest:
-            raise ValueError(
-                f"area_m2 is [smallest, largest] with smallest < largest; got {list(self.area_m2)}"
-            )
+    def _rules_leave_room(self) -> "Concept":
         for rule in self.rules:
             low, high = self.limits(rule)
             if low >= high:
