@@ -47,7 +47,8 @@ def parsed(tiles: Tiles) -> Policy:
     if callable(tiles):
         return tiles
     if isinstance(tiles, (Sequence, np.ndarray)):
-        return FixedTiles(tuple(checked_tiles(tiles)))
+        numbers: tuple[Any, ...] = tuple(tiles)
+        return FixedTiles(tuple(checked_tiles(numbers)))
     raise TileChoiceError(
         f'tiles is None, "all", a number of tiles, a list of them or a function; got {type(tiles).__name__}'
     )

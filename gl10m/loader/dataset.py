@@ -78,7 +78,7 @@ class GL10MDataset(Dataset[Any]):
         self.seed = seed
         self._policy = parsed(tiles)
         # Shared memory: workers that live on from epoch to epoch see the number change.
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]  # PyTorch's own
         indexes = _open(self.root, states)
         self.class_names: tuple[str, ...] = indexes[0].class_names
         """Names of the classes by id: of the columns of `label`."""
@@ -91,6 +91,8 @@ class GL10MDataset(Dataset[Any]):
             raise SelectionError(_nothing(self.root, split, [index.region for index in indexes], classes))
         source = LocalFiles(self.root / SHARDS)
         self._readers = [RegionReader(index, source, verify=verify) for index in indexes]
+        for reader in self._readers:
+            reader.check_shards()
         self._columns = manifest_columns(self.root, columns, self.scene_ids) if columns else {}
 
     @property

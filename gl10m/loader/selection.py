@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
+from gl10m.manifest.leakage import texts
 from gl10m.manifest.schema import SCENES, SPLITS
 from gl10m.store.reader import RegionIndex
 
@@ -33,13 +34,13 @@ def split_members(root: Path, split: str) -> frozenset[str]:
     path = root / "manifests" / "splits.parquet"
     if not path.exists():
         raise parquet.ManifestNotFoundError(
-            f"split {split!r} was asked for, but {root} is not split yet. Run `gl10m split --root {root}`, or "
-            "leave split out to read all scenes."
+            f"split {split!r} was asked for, but {root} is not split yet. Run `gl10m split --root {root}`, "
+            "or leave split out to read all scenes."
         )
     rows = parquet.read(path, SPLITS)
-    splits = rows["split"].to_pylist()
+    splits = texts(rows, "split")
     members = frozenset(
-        name for name, own in zip(rows["scene_id"].to_pylist(), splits, strict=True) if own == split
+        name for name, own in zip(texts(rows, "scene_id"), splits, strict=True) if own == split
     )
     if not members:
         counts = ", ".join(f"{name} ({count})" for name, count in sorted(Counter(splits).items()))
@@ -56,7 +57,8 @@ def class_ids(class_names: Sequence[str], wanted: Collection[str]) -> list[int]:
     unknown = sorted(set(wanted) - set(class_names))
     if unknown:
         raise SelectionError(
-            f"the data set has no class {', '.join(map(repr, unknown))}; its classes are {', '.join(class_names)}"
+            f"the data set has no class {', '.join(map(repr, unknown))}; its classes are "
+            f"{', '.join(class_names)}"
         )
     return sorted(class_names.index(name) for name in set(wanted))
 

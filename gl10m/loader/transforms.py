@@ -13,11 +13,11 @@ SYMMETRIES: Final = 8
 
 
 def turned(sample: Mapping[str, Any], symmetry: int) -> dict[str, Any]:
-    """A sample seen from another side. The labels stay true; `bounds` stay those of the ground.
+    """A sample seen from another side. Labels stay true; `bounds` stay those of the ground.
 
     Args:
         sample: an item of `GL10MDataset`.
-        symmetry: 0..7: quarter turns counter-clockwise (symmetry % 4), after a flip from west to east for 4..7.
+        symmetry: 0..7: symmetry % 4 quarter turns counter-clockwise, for 4..7 after a flip from west to east.
 
     Returns:
         A new sample. Tile t of it is where tile t of the turned scene lies; the order of the tiles stays.

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 OPEN_FILES: Final = 128
 """Shards kept open by one source; more are opened for each read, which costs some 10 microseconds."""
@@ -88,11 +88,8 @@ class LocalFiles:
         self.bytes_read += len(content)
         return content
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["folder"])  # type: ignore[misc] - the folder is all there is to it
+    def __reduce__(self) -> tuple[type["LocalFiles"], tuple[Path]]:
+        return LocalFiles, (self.folder,)
 
 
 def _close_all(files: dict[str, int]) -> None:

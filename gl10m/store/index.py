@@ -27,7 +27,7 @@ from gl10m.store.layout import (
     StoreError,
     index_schema,
 )
-from gl10m.store.shard import REMEDY, open_shard, read_group
+from gl10m.store.shard import REMEDY, column, open_shard, read_group
 
 _INDEXED = ["scene_id", "class_ids", "bounds", "tile_labels", "lr", "hr"]
 
@@ -104,12 +104,12 @@ def write_index(path: Path, shards: Iterable[Path | IndexedShard]) -> None:
     if len({part.class_names for part in parts}) > 1:
         raise StoreError(f"the shards of {path.stem} name different classes. Build the region again.")
     rows = pa.concat_tables([part.rows for part in parts]).combine_chunks()
-    scenes = rows["scene_id"].to_pylist()
+    scenes = [str(name) for name in rows["scene_id"].to_pylist()]
     if any(after <= before for before, after in itertools.pairwise(scenes)):
         raise StoreError(
             f"the shards of {path.stem} do not hold its scenes once each, sorted by id. {REMEDY}"
         )
-    about: dict[bytes | str, bytes | str] = {
+    about = {
         "gl10m.store_version": str(STORE_VERSION),
         "gl10m.class_names": json.dumps(parts[0].class_names),
         "gl10m.shards": json.dumps([asdict(part.file) for part in parts]),
@@ -168,9 +168,9 @@ def _locate(
     path: Path, content: mmap.mmap, group: pq.RowGroupMetaData, rows: pa.Table
 ) -> Iterator[tuple[_Range, list[_Range]]]:
     """The ranges of each scene's LR image and of its tiles, for one row group."""
-    lr = rows["lr"].chunk(0).field("bytes")
-    hr = rows["hr"].chunk(0).flatten().field("bytes")
-    counts = set(rows["hr"].chunk(0).value_lengths().to_pylist())
+    lr = column(rows, "lr").field("bytes")
+    hr = column(rows, "hr").flatten().field("bytes")
+    counts = set(column(rows, "hr").value_lengths().to_pylist())
     if counts != {TILES} or lr.null_count or hr.null_count:
         raise StoreError(f"{path} has a scene without one LR image and {TILES} HR tiles. {REMEDY}")
     lr_ranges = _find(path, content, _column(path, group, "lr.bytes"), lr)
@@ -208,9 +208,9 @@ def _find(path: Path, content: mmap.mmap, chunk: tuple[int, int], images: pa.Bin
 def _column(path: Path, group: pq.RowGroupMetaData, name: str) -> tuple[int, int]:
     """First byte and end of a column's pages."""
     for number in range(group.num_columns):
-        column = group.column(number)
-        if column.path_in_schema == name:
-            return column.data_page_offset, column.data_page_offset + column.total_compressed_size
+        chunk = group.column(number)
+        if chunk.path_in_schema == name:
+            return chunk.data_page_offset, chunk.data_page_offset + chunk.total_compressed_size
     raise StoreError(f"{path} has no column {name}. {REMEDY}")
 
 
@@ -246,5 +246,5 @@ def _index_rows(
     return pa.table(columns, schema=index_schema(classes))
 
 
-def _lists(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.FixedSizeListArray:
+def _lists(values: np.ndarray[Any, Any], kind: pa.DataType) -> "pa.FixedSizeListArray[Any, None]":
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), kind), values.shape[1])

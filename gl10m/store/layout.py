@@ -148,21 +148,20 @@ def index_schema(classes: int) -> pa.Schema:
     Args:
         classes: how many classes the data set has.
     """
-    return pa.schema(
-        [
-            ("scene_id", pa.string()),
-            ("shard", pa.int32()),  # place in the list of shards in the metadata
-            ("row", pa.int32()),  # row in that shard
-            ("lr_offset", pa.int64()),  # bytes from the start of the shard to the LR image
-            ("lr_length", pa.int32()),  # bytes
-            ("hr_offset", pa.int64()),  # to tile 0; each next tile follows behind its length prefix
-            ("hr_length", pa.list_(pa.int32(), TILES)),
-            ("crc32", pa.list_(pa.uint32(), TILES + 1)),  # of the LR image, then of each tile
-            ("label", pa.list_(pa.uint8(), classes)),  # 1 where the class is in the footprint
-            ("bounds", pa.list_(pa.float64(), 4)),  # west, south, east, north, degrees
-            ("tile_labels", pa.binary()),  # packed as in FETCHED
-        ]
-    )
+    columns: list[tuple[str, pa.DataType]] = [
+        ("scene_id", pa.string()),
+        ("shard", pa.int32()),  # place in the list of shards in the metadata
+        ("row", pa.int32()),  # row in that shard
+        ("lr_offset", pa.int64()),  # bytes from the start of the shard to the LR image
+        ("lr_length", pa.int32()),  # bytes
+        ("hr_offset", pa.int64()),  # to tile 0; each next tile follows behind its length prefix
+        ("hr_length", pa.list_(pa.int32(), TILES)),
+        ("crc32", pa.list_(pa.uint32(), TILES + 1)),  # of the LR image, then of each tile
+        ("label", pa.list_(pa.uint8(), classes)),  # 1 where the class is in the footprint
+        ("bounds", pa.list_(pa.float64(), 4)),  # west, south, east, north, degrees
+        ("tile_labels", pa.binary()),  # packed as in FETCHED
+    ]
+    return pa.schema(columns)
 
 
 def _feature(name: str, kind: pa.DataType, class_names: Sequence[str]) -> dict[str, Any]:
@@ -176,5 +175,8 @@ def _feature(name: str, kind: pa.DataType, class_names: Sequence[str]) -> dict[s
         return {"_type": "List", "feature": _feature(name, kind.value_type, class_names)}
     if name in {"class_ids", "anchor_class"}:
         return {"_type": "ClassLabel", "names": list(class_names)}
-    names = {pa.float64(): "float64", pa.float32(): "float32"}  # Arrow prints them as double and float
+    names: dict[pa.DataType, str] = {
+        pa.float64(): "float64",
+        pa.float32(): "float32",
+    }  # Arrow prints them as double and float
     return {"_type": "Value", "dtype": names.get(kind, str(kind))}

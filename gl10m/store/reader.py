@@ -1,11 +1,12 @@
 """Reads single images by the byte ranges of the index, and nothing else."""
 
 import json
+import operator
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,7 @@ from gl10m.store.layout import (
     index_path,
     index_schema,
 )
-from gl10m.store.shard import REMEDY
+from gl10m.store.shard import REMEDY, column
 
 INDEX_REMEDY = "Make it anew with `gl10m build`, which keeps the shards that are whole."
 """What to do about a missing or damaged index."""
@@ -54,7 +55,7 @@ class SceneNotFoundError(KeyError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionIndex:
-    """The index of one region, mapped into memory: workers share it, and what is not asked for is not read."""
+    """The index of one region, mapped into memory: workers share it, unused columns are never read."""
 
     path: Path
     region: str
@@ -67,7 +68,7 @@ class RegionIndex:
 
     def column(self, name: str) -> NDArray[Any]:
         """A column of numbers without a copy: shape (scenes,), or (scenes, n) where a scene has n."""
-        values = self.rows[name].chunk(0)
+        values = column(self.rows, name)
         if isinstance(values, pa.FixedSizeListArray):
             return np.asarray(values.flatten().to_numpy(zero_copy_only=True)).reshape(
                 -1, values.type.list_size
@@ -115,7 +116,7 @@ def open_index(path: Path) -> RegionIndex:
         version = about.get(b"gl10m.store_version", b"none").decode(errors="replace")
         expected = index_schema(len(class_names))
         if version != str(STORE_VERSION) or not rows.schema.remove_metadata().equals(expected):
-            raise StoreError(f"it has store version {version}; this gl10m reads version {STORE_VERSION}")
+            raise StoreError(f"store version {version}; this gl10m reads version {STORE_VERSION}")
         rows.validate(full=True)
         shards = tuple(ShardFile(**shard) for shard in json.loads(about[b"gl10m.shards"]))
         crc32 = int(about[b"gl10m.crc32"])
@@ -139,16 +140,12 @@ class RegionReader:
     """Reads the images of one region. Picklable, and safe in threads and forks."""
 
     def __init__(self, index: RegionIndex, source: ByteSource, *, verify: bool = False) -> None:
-        """Check that every shard is there and as long as the index says.
+        """Take an index and its shards; nothing is read yet.
 
         Args:
             index: the region's index.
             source: its shards.
             verify: compare the checksum of every image read; takes 2 % of the time of decoding it.
-
-        Raises:
-            ShardNotFoundError: a shard is missing.
-            StoreError: a shard has another length.
         """
         self.index = index
         self._source, self._verify = source, verify
@@ -156,8 +153,23 @@ class RegionReader:
         self._lr_offset, self._lr_length = index.column("lr_offset"), index.column("lr_length")
         self._hr_offset, self._hr_length = index.column("hr_offset"), index.column("hr_length")
         self._crc32 = index.column("crc32")
-        for shard in index.shards:
-            self._check(shard)
+
+    def check_shards(self) -> None:
+        """Check that every shard is there and as long as the index says.
+
+        Raises:
+            ShardNotFoundError: a shard is missing.
+            StoreError: a shard has another length.
+        """
+        for shard in self.index.shards:
+            size = self._source.size(shard.name)
+            if size is None:
+                raise ShardNotFoundError(f"{_missing(shard.name, self.index)}. {REMEDY}")
+            if size != shard.size:
+                raise StoreError(
+                    f"the shard {shard.name} has {size} bytes, but {shard.size} by {self.index.path.name}: "
+                    f"it is cut short or was replaced. {REMEDY}"
+                )
 
     def lr(self, row: int) -> NDArray[np.uint8]:
         """The LR image of a scene.
@@ -178,7 +190,7 @@ class RegionReader:
         self._decode(row, None, content, pixels)
         return pixels
 
-    def hr(self, row: int, tiles: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+    def hr(self, row: int, tiles: Iterable[SupportsIndex]) -> NDArray[np.uint8]:
         """HR tiles of a scene; no byte of another tile is read.
 
         Args:
@@ -208,7 +220,7 @@ class RegionReader:
     def tile_labels(self, row: int) -> NDArray[np.bool_]:
         """Which classes meet which tile: shape (100, N)."""
         packed = self.index.rows["tile_labels"][row].as_py()
-        return unpack_tile_labels(packed, len(self.index.class_names))
+        return unpack_tile_labels(packed or b"", len(self.index.class_names))
 
     def _tile_ranges(self, row: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Offset and length of each of the 100 tiles."""
@@ -242,8 +254,8 @@ class RegionReader:
         for wanted, content in zip(ranges, contents, strict=True):
             if len(content) != wanted.end - wanted.start:
                 raise StoreError(
-                    f"the shard {wanted.shard} ends at byte {wanted.start + len(content)}; its index asks for "
-                    f"bytes to {wanted.end}. {REMEDY}"
+                    f"the shard {wanted.shard} ends before byte {wanted.end}, up to which its index has an "
+                    f"image: it was cut short. {REMEDY}"
                 )
         return [memoryview(content) for content in contents]
 
@@ -264,16 +276,6 @@ class RegionReader:
                 f"`gl10m verify --deep` tells what else is; {REMEDY[0].lower()}{REMEDY[1:]}"
             )
 
-    def _check(self, shard: ShardFile) -> None:
-        size = self._source.size(shard.name)
-        if size is None:
-            raise ShardNotFoundError(f"{_missing(shard.name, self.index)}. {REMEDY}")
-        if size != shard.size:
-            raise StoreError(
-                f"the shard {shard.name} has {size} bytes; the index {self.index.path.name} says {shard.size}: "
-                f"it is cut short or was replaced. {REMEDY}"
-            )
-
 
 class SceneReader:
     """Reads the images of a data set's scenes by their ids. A context manager."""
@@ -291,7 +293,9 @@ class SceneReader:
         for region in regions_of(root):
             index = open_index(index_path(root, region))
             rows = {name: row for row, name in enumerate(index.scene_ids)}
-            self._regions[region] = (RegionReader(index, self._source, verify=verify), rows)
+            reader = RegionReader(index, self._source, verify=verify)
+            reader.check_shards()
+            self._regions[region] = (reader, rows)
 
     def lr(self, scene_id: str) -> NDArray[np.uint8]:
         """The LR image of a scene: shape (3, 268, 268), uint8, north-west first.
@@ -304,7 +308,7 @@ class SceneReader:
         reader, row = self._find(scene_id)
         return reader.lr(row).transpose(2, 0, 1)
 
-    def hr(self, scene_id: str, tiles: Sequence[int]) -> NDArray[np.uint8]:
+    def hr(self, scene_id: str, tiles: Iterable[SupportsIndex]) -> NDArray[np.uint8]:
         """HR tiles of a scene: shape (len(tiles), 3, 268, 268), uint8, in the order asked for.
 
         Raises:
@@ -335,13 +339,14 @@ class SceneReader:
         self.close()
 
 
-def checked_tiles(tiles: Sequence[int] | NDArray[np.int64]) -> list[int]:
+def checked_tiles(tiles: Iterable[SupportsIndex]) -> list[int]:
     """Tile numbers as plain integers.
 
     Raises:
+        TypeError: one is no integer.
         IndexError: one is not in 0..99.
     """
-    numbers = [int(tile) for tile in tiles]
+    numbers = [operator.index(tile) for tile in tiles]
     wrong = [number for number in numbers if not 0 <= number < TILES]
     if wrong:
         raise IndexError(f"a scene has tiles 0..{TILES - 1}; asked for {', '.join(map(str, wrong))}")

@@ -7,7 +7,7 @@ tiles of a scene back to back, and an index of byte ranges is all it takes to re
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -50,11 +50,11 @@ class ShardWriter:
         self._writer = pq.ParquetWriter(
             file,
             self._schema,
-            compression="NONE",
+            compression="none",
             use_dictionary=False,
             data_page_size=1,  # a page ends as soon as it holds anything ...
             write_batch_size=1,  # ... and that is asked after every row
-            write_statistics=_STATISTICS,  # type: ignore[arg-type] - the stubs forget the list of columns
+            write_statistics=_STATISTICS,
             write_page_index=True,
             write_page_checksum=True,
         )
@@ -69,7 +69,7 @@ class ShardWriter:
             StoreError: other columns, ids out of order, an image missing, or more than 128 scenes.
         """
         rows = _checked(fetched)
-        for name in rows["scene_id"].to_pylist():
+        for name in map(str, rows["scene_id"].to_pylist()):
             if name <= self._last_id:
                 raise StoreError(f"scenes of a shard are sorted by id; got {name} after {self._last_id}")
             self._last_id = name
@@ -98,7 +98,7 @@ class ShardWriter:
     def _write_row_group(self) -> None:
         rows = pa.concat_tables(self._waiting).combine_chunks()
         self._waiting = []
-        columns = [_stored(name, rows[name].chunk(0)) for name in FETCHED.names]
+        columns = [_stored(name, column(rows, name)) for name in FETCHED.names]
         self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
 
     def __enter__(self) -> Self:
@@ -229,7 +229,12 @@ def _checked(fetched: pa.Table) -> pa.Table:
     return rows
 
 
-def _stored(name: str, rows: pa.Array) -> pa.Array:
+def column(rows: pa.Table, name: str) -> Any:  # noqa: ANN401 - an array; the stubs take it for a chunked one
+    """The one chunk of a column of rows that were combined."""
+    return rows[name].chunk(0)
+
+
+def _stored(name: str, rows: Any) -> Any:  # noqa: ANN401 - arrays of any kind
     """A column of FETCHED as the shard holds it."""
     if name == "lr":
         return _images(rows)
@@ -239,13 +244,13 @@ def _stored(name: str, rows: pa.Array) -> pa.Array:
     return rows
 
 
-def _images(encoded: pa.Array) -> pa.StructArray:
+def _images(encoded: "pa.Array[Any]") -> pa.StructArray:
     return pa.StructArray.from_arrays([encoded, pa.nulls(len(encoded), pa.string())], fields=list(IMAGE))
 
 
 def _fetched(path: Path, stored: pa.Table) -> pa.Table:
     """Rows of a shard in schema FETCHED."""
-    columns = {name: stored[name].chunk(0) for name in FETCHED.names}
+    columns = {name: column(stored, name) for name in FETCHED.names}
     tiles = columns["hr"].flatten().field("bytes")
     counts = set(columns["hr"].value_lengths().to_pylist())
     if counts != {TILES} or tiles.null_count or columns["lr"].field("bytes").null_count:

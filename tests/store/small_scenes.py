@@ -41,7 +41,7 @@ def tile_jpeg(scene: int, tile: int) -> bytes:
     return codec.encode_tile(plain(scene * 16 % 256, tile * 2, 0))
 
 
-def row(scene: int, region: str = "CA", **changes: Any) -> dict[str, Any]:
+def row(scene: int, region: str = "CA", **changes: object) -> dict[str, Any]:
     """One row of FETCHED; scenes of neighbouring numbers are neighbours on the ground."""
     footprint = Footprint(-120 + 0.03 * scene, 37)
     ids = [scene % len(CLASSES)]
@@ -100,17 +100,19 @@ def build(root: Path, splits: dict[str, str] | None = None, **scenes: int) -> Pa
             paths.append(path)
             part = rows.slice(shard.first, shard.scenes)
             write_shard(path, part, CLASSES, METADATA)
-            place = {
+            place: dict[str, Any] = {
                 "shard": pa.array([path.name] * shard.scenes),
                 "row": pa.array(range(shard.scenes), pa.int32()),
             }
-            columns = {name: part[name] for name in SCENES.names if name not in place}
-            described.append(pa.table(columns | place).select(SCENES.names).cast(SCENES.schema))
+            columns = part.select([name for name in SCENES.names if name not in place])
+            for name, values in place.items():
+                columns = columns.append_column(name, values)
+            described.append(columns.cast(SCENES.schema))
         write_index(index_path(root, region), paths)
     table = pa.concat_tables(described)
     parquet.write(root / "manifests/scenes.parquet", table, SCENES, METADATA)
     if splits is not None:
-        chosen = [splits[state] for state in table["state"].to_pylist()]
-        rows = pa.table({"scene_id": table["scene_id"], "split": chosen}).cast(SPLITS.schema)
+        chosen = [splits[str(state)] for state in table["state"].to_pylist()]
+        rows = table.select(["scene_id"]).append_column("split", pa.array(chosen)).cast(SPLITS.schema)
         parquet.write(root / "manifests/splits.parquet", rows, SPLITS, METADATA)
     return root

@@ -1,0 +1,165 @@
+"""Is a data set whole? Shards, indexes and the scenes manifest against each other; deep: every byte."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from gl10m.manifest import parquet
+from gl10m.manifest.schema import SCENES
+from gl10m.scene.grid import TILES
+from gl10m.store.byte_source import LocalFiles
+from gl10m.store.index import ShardFile, checksum, index_shard
+from gl10m.store.layout import INDEXES, SHARDS, ShardName, StoreError, index_path, shard_path
+from gl10m.store.reader import INDEX_REMEDY, RegionIndex, RegionReader, open_index, regions_of
+from gl10m.store.shard import REMEDY, open_shard
+
+FOREIGN = "Move it elsewhere: data/ and index/ hold what `gl10m build` wrote, and nothing else."
+"""What to do about a file that no index names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a data set."""
+
+    file: str
+    """Path below the root: data/CA-00000-of-00003.parquet."""
+    scene: str | None
+    """Scene id, where the problem is of one scene."""
+    what: str
+    """What is wrong, in one line."""
+    remedy: str
+    """What to do about it."""
+
+    def __str__(self) -> str:
+        scene = f" {self.scene}:" if self.scene else ""
+        return f"{self.file}:{scene} {self.what} {self.remedy}"
+
+
+def verify(root: Path, *, deep: bool = False) -> list[Problem]:
+    """Look for anything that is not as the build left it.
+
+    Args:
+        root: the data set.
+        deep: read every byte: SHA-256 of every shard, every byte range of the index against the shard's own
+            Parquet, every image's checksum and pixels. Otherwise sizes, footers, indexes and manifest alone.
+
+    Returns:
+        All problems found; none if the data set is whole.
+
+    Raises:
+        DataSetNotFoundError: there is no data set.
+    """
+    problems = []
+    indexed: dict[str, tuple[str, int]] = {}
+    known: set[str] = set()
+    for region in regions_of(root):
+        path = f"{INDEXES}/{region}.arrow"
+        try:
+            index = open_index(index_path(root, region))
+        except StoreError as error:
+            # Its shards are then known to nobody, and no file of theirs is called foreign.
+            known |= {shard.name for shard in (root / SHARDS).glob(f"{region}-*.parquet")}
+            problems.append(Problem(path, None, _what(error), INDEX_REMEDY))
+            continue
+        known |= {shard.name for shard in index.shards}
+        problems += _check_index(path, index)
+        for number in range(len(index.shards)):
+            problems += _check_shard(root, index, number, deep=deep)
+        numbers, rows = index.column("shard").tolist(), index.column("row").tolist()
+        places = [(index.shards[number].name, row) for number, row in zip(numbers, rows, strict=True)]
+        indexed |= dict(zip(index.scene_ids, places, strict=True))
+    problems += _check_manifest(root, indexed)
+    problems += _foreign_files(root, known)
+    return problems
+
+
+def _check_index(path: str, index: RegionIndex) -> Iterator[Problem]:
+    if checksum(index.rows) != index.crc32:
+        yield Problem(path, None, "its rows do not have the checksum that it was written with.", INDEX_REMEDY)
+    wrong = [scene for scene in index.scene_ids if not scene.startswith(f"{index.region}-")]
+    if wrong:
+        yield Problem(path, wrong[0], "the scene belongs to another region.", INDEX_REMEDY)
+
+
+def _check_shard(root: Path, index: RegionIndex, number: int, *, deep: bool) -> Iterator[Problem]:
+    shard = index.shards[number]
+    file = f"{SHARDS}/{shard.name}"
+    path = shard_path(root, ShardName.parse(shard.name))
+    if not path.is_file():
+        yield Problem(file, None, "it is missing.", REMEDY)
+        return
+    size = path.stat().st_size
+    if size != shard.size:
+        yield Problem(file, None, f"it has {size} bytes; the index says {shard.size}.", REMEDY)
+        return
+    own = index.rows.filter(pa.array(index.column("shard") == number))
+    try:
+        with open_shard(path) as opened:
+            rows = opened.metadata.num_rows
+        if rows != own.num_rows:
+            yield Problem(file, None, f"it has {rows} scenes; the index says {own.num_rows}.", REMEDY)
+        if deep:
+            yield from _check_images(root, file, index, number)
+            yield from _check_bytes(path, file, shard, own)
+    except StoreError as error:
+        yield Problem(file, None, _what(error), REMEDY)
+
+
+def _check_images(root: Path, file: str, index: RegionIndex, number: int) -> Iterator[Problem]:
+    """Read every image of a shard by its byte range, compare its checksum and decode it."""
+    source = LocalFiles(root / SHARDS)
+    reader = RegionReader(index, source, verify=True)
+    for row in np.flatnonzero(index.column("shard") == number).tolist():
+        try:
+            reader.lr(row)
+            reader.hr(row, range(TILES))
+        except StoreError as error:
+            yield Problem(file, index.rows["scene_id"][row].as_py(), _what(error), REMEDY)
+    source.close()
+
+
+def _check_bytes(path: Path, file: str, shard: ShardFile, own: pa.Table) -> Iterator[Problem]:
+    """Compare a shard's digest, and its index with the one that its own Parquet gives."""
+    found = index_shard(path)
+    if found.file.sha256 != shard.sha256:
+        yield Problem(file, None, "it does not have the SHA-256 that the index says.", REMEDY)
+    if not found.rows.equals(own):
+        yield Problem(file, None, "the index tells other byte ranges or labels than the file.", INDEX_REMEDY)
+
+
+def _check_manifest(root: Path, indexed: dict[str, tuple[str, int]]) -> Iterator[Problem]:
+    """Scenes manifest and indexes name the same scenes at the same places, once each."""
+    file = "manifests/scenes.parquet"
+    try:
+        rows = parquet.read(root / file, SCENES, ["scene_id", "shard", "row"])
+    except (parquet.ManifestError, parquet.ManifestNotFoundError) as error:
+        yield Problem(file, None, str(error), REMEDY)
+        return
+    listed: set[str] = set()
+    for row in rows.to_pylist():
+        scene, place = row["scene_id"], (row["shard"], row["row"])
+        if scene in listed:
+            yield Problem(file, scene, "the scene is listed twice.", REMEDY)
+        elif scene not in indexed:
+            yield Problem(file, scene, "the scene is in no index.", REMEDY)
+        elif indexed[scene] != place:
+            what = f"the manifest has it at row {place[1]} of {place[0]}, the index at row "
+            yield Problem(file, scene, f"{what}{indexed[scene][1]} of {indexed[scene][0]}.", REMEDY)
+        listed.add(scene)
+    for scene in sorted(set(indexed) - listed):
+        yield Problem(file, scene, f"the scene is missing; it is in {indexed[scene][0]}.", REMEDY)
+
+
+def _foreign_files(root: Path, known: set[str]) -> Iterator[Problem]:
+    for folder, names in ((SHARDS, known), (INDEXES, {f"{region}.arrow" for region in regions_of(root)})):
+        for path in sorted((root / folder).glob("*")):
+            if path.name not in names and not path.name.startswith(parquet.TEMPORARY):
+                yield Problem(f"{folder}/{path.name}", None, "no index names it.", FOREIGN)
+
+
+def _what(error: StoreError) -> str:
+    """The message without the remedy, which a problem tells by itself."""
+    return str(error).removesuffix(REMEDY).removesuffix(INDEX_REMEDY).strip()
