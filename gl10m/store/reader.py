@@ -1,5 +1,6 @@
 """Reads single images by the byte ranges of the index, and nothing else."""
 
+import functools
 import json
 import operator
 import zlib
@@ -221,6 +222,10 @@ class RegionReader:
         """Which classes meet which tile: shape (100, N)."""
         packed = self.index.rows["tile_labels"][row].as_py()
         return unpack_tile_labels(packed or b"", len(self.index.class_names))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The columns of the index are mapped anew by whoever unpickles.
+        return functools.partial(RegionReader, verify=self._verify), (self.index, self._source)
 
     def _tile_ranges(self, row: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Offset and length of each of the 100 tiles."""
