@@ -15,7 +15,7 @@ from pipelines.world.cogs import Part, unpacked, write_cog
 from pipelines.world.grids import PixelFrame, QuarterQuad
 from pipelines.world.landscape import BLOCK_PIXELS, Landscape, blocks
 
-NOISY_SHARE = 0.1
+NOISY_SHARE = 0.06
 """Share of pixels that the sensor's noise lifts by one grey level."""
 
 
