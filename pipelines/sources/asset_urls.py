@@ -1,0 +1,60 @@
+"""Addresses of rasters: which are accepted, and how they are written down without their secrets."""
+
+import re
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+MOST_CHARACTERS = 2048
+"""An address longer than this is refused."""
+
+_SIGNATURES = {"sig", "x-amz-signature", "x-goog-signature"}
+"""Query parameters that make an address a credential: Azure SAS, S3 and Google Cloud Storage."""
+
+_QUERY = re.compile(r"\?[^\s'\"<>]*")
+
+
+class RefusedAddressError(ValueError):
+    """An address that is no plain http or https address; nothing was opened."""
+
+
+def unsigned(address: str) -> str:
+    """The address as it may be stored: checked, and without a signature.
+
+    Args:
+        address: href of an asset, or the root of an API.
+
+    Raises:
+        RefusedAddressError: the scheme is not http or https, there is no host, a password stands in it, or it
+            holds characters that no address holds.
+    """
+    if len(address) > MOST_CHARACTERS or not address.isascii() or not address.isprintable() or " " in address:
+        raise RefusedAddressError(
+            f"an address has at most {MOST_CHARACTERS} printable characters, no space; got {address[:80]!r}"
+        )
+    try:
+        parts = urlsplit(address)
+        host, secret = parts.hostname, parts.password
+    except ValueError as error:
+        raise RefusedAddressError(f"not an address: {redacted(address)!r}") from error
+    if parts.scheme not in {"http", "https"} or not host:
+        raise RefusedAddressError(
+            f"only http:// and https:// addresses are read; got {redacted(address)!r}. "
+            "Serve local files over HTTP, and use the https address of a bucket."
+        )
+    if secret is not None or parts.username is not None:
+        raise RefusedAddressError(f"an address must not hold a user name or password: {redacted(address)!r}")
+    names = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    query = "" if names & _SIGNATURES else parts.query
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
+
+
+def redacted(address: str) -> str:
+    """The address as it may be shown: without query, fragment, user name and password."""
+    bare = re.split(r"[?#]", address, maxsplit=1)[0][:MOST_CHARACTERS]
+    scheme, mark, rest = bare.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}" if mark else bare
+
+
+def without_queries(text: str) -> str:
+    """A message of another library, all queries of addresses in it cut off."""
+    return _QUERY.sub("", text)

@@ -1,0 +1,237 @@
+"""One window of one GeoTIFF over HTTP: pixels, which of them are valid, and where they lie; or an error."""
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import rasterio
+import stamina
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from gl10m.scene.footprint import Footprint
+from pipelines.sources.asset_urls import redacted, unsigned, without_queries
+from pipelines.sources.imagery import DamagedRasterError, SourceUnavailableError
+from pipelines.sources.lattice import Frame, Lattice
+from pipelines.sources.signing import Signer
+
+LONGEST_SIDE = 1 << 17
+"""Pixels on a side of a raster at most; a NAIP quad at 0.3 m has 25,000."""
+
+MOST_PIXELS = 1 << 27
+"""Pixels in a window at most; a footprint at 0.3 m has some 60 million."""
+
+GDAL = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no side-car file is looked for, and none is trusted
+    "GDAL_PAM_ENABLED": "NO",
+    "GDAL_GEOREF_SOURCES": "INTERNAL",
+    "GDAL_INGESTED_BYTES_AT_OPEN": 32_768,  # a COG's whole header in one request
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "GDAL_HTTP_MULTIPLEX": "YES",
+    "GDAL_HTTP_CONNECTTIMEOUT": 5,
+    "GDAL_HTTP_TIMEOUT": 120,
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1_000,
+    "GDAL_HTTP_LOW_SPEED_TIME": 20,
+    "GDAL_HTTP_MAX_RETRY": 3,  # single requests; the whole raster is tried again by `Reader`
+    "GDAL_HTTP_RETRY_DELAY": 0.3,
+    "GTIFF_IGNORE_READ_ERRORS": "NO",
+    "GDAL_NUM_THREADS": 1,
+}
+"""Options that GDAL reads with."""
+
+_NETWORK_FAULTS = ("HTTP response code", "CURL error", "Read error", "bytes, expected", "Could not resolve")
+"""Parts of GDAL's messages that tell of the way, not of the file."""
+
+
+class _NoQueries(logging.Filter):
+    """Cuts the queries off the addresses in rasterio's log, since a signed address is a credential."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_queries(record.getMessage()), ()
+        return True
+
+
+for _name in ("rasterio", "rasterio._env", "rasterio._err", "rasterio._base", "rasterio._io", "rasterio.env"):
+    logging.getLogger(_name).addFilter(_NoQueries())
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Pixels read from one raster."""
+
+    frame: Frame
+    """Where they lie."""
+
+    pixels: NDArray[Any]
+    """Shape (bands, rows, columns) of the frame, in the raster's own dtype."""
+
+    valid: NDArray[np.bool_]
+    """Shape (rows, columns); True = the raster has data, by its mask or no-data value, never by its being
+    0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What a raster must be; checked before a pixel is read."""
+
+    dtype: str
+    counts: tuple[int, ...]
+    """Numbers of bands that are allowed."""
+    wanted: tuple[int, ...]
+    """Bands to give, from 1."""
+    pixels: int
+    """Pixels on a side of the image that is made of it; decides the overview."""
+
+
+Narrow = Callable[[Frame], Frame]
+"""Cuts a frame down to what is still lacking."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Reads rasters and tries again what fails; opens a handle for each read, so threads share none."""
+
+    signer: Signer = Signer.NONE
+    """Who signs the addresses."""
+
+    attempts: int = 6
+    """How often a raster is asked for."""
+
+    def read(
+        self, href: str, expected: Expected, footprint: Footprint, narrow: Narrow = lambda frame: frame
+    ) -> Patch:
+        """Read the window of a raster under a footprint.
+
+        Args:
+            href: unsigned address.
+            expected: what the raster must be.
+            footprint: the ground to show.
+            narrow: called with the frame to read, gives the frame to read instead.
+
+        Returns:
+            A patch, empty where the raster does not reach the footprint.
+
+        Raises:
+            SourceUnavailableError: not reached, or broken off, at each attempt.
+            DamagedRasterError: reached, but not the raster that is expected.
+            RefusedAddressError: no http or https address.
+        """
+        address = unsigned(href)
+        said = ""
+        try:
+            for attempt in stamina.retry_context(
+                on=_ReadFault, attempts=self.attempts, timeout=300, wait_initial=0.2, wait_max=10
+            ):
+                with attempt:
+                    return self._attempt(address, attempt.num, expected, footprint, narrow)
+        except _ReadFault as fault:
+            said = str(fault)
+        # Raised outside the handlers, so that no exception with a signed address hangs on to it.
+        by_the_way = any(mark in said for mark in _NETWORK_FAULTS)
+        kind = SourceUnavailableError if by_the_way else DamagedRasterError
+        raise kind(f"{redacted(address)} could not be read in {self.attempts} attempts: {said}")
+
+    def _attempt(
+        self, address: str, number: int, expected: Expected, footprint: Footprint, narrow: Narrow
+    ) -> Patch:
+        # A fragment is never sent. It makes GDAL forget what it remembers of a failed attempt.
+        path = f"/vsicurl/{self.signer.sign(address)}#{number}"
+        try:
+            with rasterio.Env(**GDAL):
+                return _read(path, expected, footprint, narrow)
+        except (RasterioError, CPLE_BaseError) as error:
+            said = _messages(error)
+        raise _ReadFault(said)
+
+
+class _ReadFault(Exception):  # noqa: N818 - never leaves this module
+    """One failed attempt; its text is without queries."""
+
+
+def _read(path: str, expected: Expected, footprint: Footprint, narrow: Narrow) -> Patch:
+    """Open, check, choose the level, read."""
+    with rasterio.open(path, driver="GTiff") as raster:
+        lattice = _check(raster, expected)
+        level = _level(raster.overviews(1), min(lattice.step(footprint, expected.pixels)))
+        if level is None:
+            return _window(raster, lattice, expected, footprint, narrow)
+    with rasterio.open(path, driver="GTiff", overview_level=level) as raster:
+        return _window(raster, _check(raster, expected), expected, footprint, narrow)
+
+
+def _level(overviews: list[int], step: float) -> int | None:
+    """Number of the coarsest overview that is not coarser than the output; None for the full raster."""
+    usable = [level for level, factor in enumerate(overviews) if 2 <= factor <= step]  # noqa: PLR2004 - twice
+    return max(usable, key=lambda level: overviews[level], default=None)
+
+
+def _check(raster: Any, expected: Expected) -> Lattice:  # noqa: ANN401 - rasterio has no types
+    """Refuse what is not the raster expected.
+
+    Raises:
+        DamagedRasterError: bands, dtype, size or georeference are not possible.
+    """
+    grid, found = raster.transform, f"{raster.count} x {raster.dtypes[0]}, {raster.width} x {raster.height}"
+    north_up = grid.b == grid.d == 0 and grid.a > 0 > grid.e and all(math.isfinite(term) for term in grid[:6])
+    possible = (
+        raster.count in expected.counts
+        and set(raster.dtypes) == {expected.dtype}
+        and max(raster.width, raster.height) <= LONGEST_SIDE
+    )
+    if not possible or not north_up or raster.crs is None:
+        raise DamagedRasterError(
+            f"{redacted(raster.name.removeprefix('/vsicurl/'))}: expected {expected.counts} bands of "
+            f"{expected.dtype}, at most {LONGEST_SIDE} pixels a side, north up with a CRS; found {found}, "
+            f"CRS {raster.crs}, affine {tuple(grid)[:6]}"
+        )
+    return Lattice(raster.crs.to_wkt(), grid.c, grid.f, grid.a, -grid.e)
+
+
+def _window(
+    raster: Any,  # noqa: ANN401 - rasterio has no types
+    lattice: Lattice,
+    expected: Expected,
+    footprint: Footprint,
+    narrow: Narrow,
+) -> Patch:
+    """Read what of the footprint lies on the raster."""
+    whole = Frame(lattice, 0, 0, raster.width, raster.height)
+    frame = narrow(Frame.under(footprint, lattice, expected.pixels).clipped(whole))
+    rows, columns = frame.shape
+    if rows * columns > MOST_PIXELS:
+        raise DamagedRasterError(
+            f"{redacted(raster.name.removeprefix('/vsicurl/'))}: a footprint would take {columns} x {rows} "
+            f"pixels of {lattice.width} x {lattice.height}; at most {MOST_PIXELS} pixels are read"
+        )
+    if rows == 0 or columns == 0:
+        return Patch(
+            frame, np.zeros((len(expected.wanted), 0, 0), expected.dtype), np.zeros((0, 0), np.bool_)
+        )
+    window = Window(frame.left, frame.top, columns, rows)
+    flags = raster.mask_flag_enums[0]
+    # No-data means all bands of a pixel: a single band may well have that value.
+    bands = raster.indexes if MaskFlags.nodata in flags else expected.wanted
+    pixels = raster.read(list(bands), window=window)
+    if MaskFlags.nodata in flags:
+        valid = (pixels != np.asarray(raster.nodatavals)[:, None, None]).any(axis=0)
+    elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+        valid = raster.read_masks(1, window=window) > 0
+    else:  # near infrared is tagged as alpha in many files, and is none
+        valid = np.ones((rows, columns), np.bool_)
+    return Patch(frame, pixels[: len(expected.wanted)], valid)
+
+
+def _messages(error: BaseException) -> str:
+    """All that GDAL said, in one line without queries."""
+    said: list[str] = []
+    link: BaseException | None = error
+    while link is not None:
+        said.append(" ".join(str(link).split()))
+        link = link.__cause__ or link.__context__
+    return without_queries("; ".join(dict.fromkeys(said)))[:500]

@@ -1,0 +1,92 @@
+"""Candidates that the catalogues of both sensors can show (paper A.2: precomputed coverage footprints)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import shapely
+from numpy.typing import NDArray
+
+from gl10m.manifest.outcome import Ledger, Outcome
+from gl10m.manifest.schema import CANDIDATES
+from gl10m.scene.acquisition import NAIP_WINDOW, SENTINEL2_WINDOW, Window
+from gl10m.scene.footprint import Footprint
+from gl10m.scene.grid import tile_bounds
+from gl10m.scene.rejection import Reason
+from pipelines.sources.imagery import Sensor
+from pipelines.stages.matching import MOST_CLOUD_PERCENT, showing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoverageParameters:
+    """Which items count as coverage; the defaults are the paper's."""
+
+    naip_window: Window = NAIP_WINDOW
+    """Days of the NAIP items, UTC, both ends included."""
+
+    sentinel2_window: Window = SENTINEL2_WINDOW
+    """Days of the Sentinel-2 items, UTC, both ends included."""
+
+    most_cloud_percent: float = MOST_CLOUD_PERCENT
+    """Sentinel-2 items with this much reported cloud or more do not count."""
+
+
+def within_coverage(
+    candidates: pa.Table, items: pa.Table, state: str, parameters: CoverageParameters
+) -> Outcome:
+    """Keep candidates whose whole footprint has Sentinel-2 and whose 100 tiles all meet NAIP.
+
+    Coverage of a sensor is the union of its items' outlines inside the window, Sentinel-2 only under the
+    cloud limit. Whether one date shows the whole footprint is for matching to say.
+
+    Args:
+        candidates: schema CANDIDATES.
+        items: schema ITEMS, both sensors.
+        state: region code, for the account.
+        parameters: windows and cloud limit.
+
+    Returns:
+        Stage "coverage"; kept rows of schema CANDIDATES, rejected with OUTSIDE_SENTINEL2_COVERAGE or
+        OUTSIDE_NAIP_COVERAGE.
+    """
+    sentinel2 = _union(
+        showing(items, Sensor.SENTINEL2, parameters.sentinel2_window, parameters.most_cloud_percent)
+    )
+    naip = _union(showing(items, Sensor.NAIP, parameters.naip_window))
+    footprints = shapely.from_wkb(candidates["geometry"].to_numpy())
+    seen_low = shapely.covers(sentinel2, footprints)
+    seen_high = shapely.covers(naip, footprints)
+    ledger = Ledger("coverage", state)
+    kept = np.zeros(candidates.num_rows, np.bool_)
+    places = candidates.select(["scene_id", "longitude", "latitude"]).to_pylist()
+    for row, place in enumerate(places):
+        outside = (
+            0 if seen_high[row] else _tiles_outside(Footprint(place["longitude"], place["latitude"]), naip)
+        )
+        if not seen_low[row]:
+            detail = "no union of Sentinel-2 items under the cloud limit holds the whole footprint"
+            ledger.reject(place["scene_id"], Reason.OUTSIDE_SENTINEL2_COVERAGE, detail)
+        elif outside:
+            detail = f"{outside} of 100 tiles meet no NAIP item"
+            ledger.reject(place["scene_id"], Reason.OUTSIDE_NAIP_COVERAGE, detail)
+        else:
+            kept[row] = True
+    table = candidates.filter(pa.array(kept)).cast(CANDIDATES.schema)
+    return Outcome(stage="coverage", read=candidates.num_rows, kept=table, dropped=ledger.table)
+
+
+def _tiles_outside(footprint: Footprint, coverage: shapely.Geometry) -> int:
+    """How many of the 100 tiles do not meet the coverage."""
+    tiles = shapely.box(*tile_bounds(footprint).T)
+    return int((~shapely.intersects(coverage, tiles)).sum())
+
+
+def _union(items: pa.Table) -> shapely.Geometry:
+    """Ground that at least one item shows, prepared for many questions."""
+    outlines: NDArray[np.object_] = shapely.from_wkb(
+        pc.unique(items["geometry"]).to_numpy(zero_copy_only=False)
+    )
+    union = shapely.union_all(outlines)
+    shapely.prepare(union)
+    return union

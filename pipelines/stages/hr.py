@@ -1,0 +1,72 @@
+"""The 100 HR tiles of each scene whose LR image passed: NAIP, mosaicked, cut, checked (paper A.1 to A.3)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from gl10m.manifest.outcome import Outcome
+from gl10m.manifest.schema import FETCHED
+from gl10m.scene.footprint import Footprint
+from gl10m.scene.grid import cut, row_and_column
+from gl10m.scene.rejection import Reason
+from gl10m.store.codec import encode_tile
+from pipelines.sources.imagery import HighResolution, Imagery, Sensor
+from pipelines.stages.fetching import Added, ItemLookup, Unfit, fetch_rows
+from pipelines.stages.quality import MOST_BLACK, black_tiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HRParameters:
+    """Limits of the HR tiles."""
+
+    most_black: float = MOST_BLACK
+    """Share of black or missing pixels in any one tile above which the pair is rejected (A.3)."""
+
+
+def fetch_hr(
+    lr_fetched: pa.Table, items: pa.Table, imagery: Imagery, state: str, parameters: HRParameters
+) -> Outcome:
+    """Fetch, cut, check and encode the 100 HR tiles of each scene.
+
+    Args:
+        lr_fetched: schema LR_FETCHED.
+        items: schema ITEMS, with the items that the rows name.
+        imagery: where to read.
+        state: region code, for the account.
+        parameters: limits.
+
+    Returns:
+        Stage "hr"; kept rows of schema FETCHED; rejected with BLACK_HR; failed with SourceUnavailableError or
+        DamagedRasterError.
+    """
+    lookup = ItemLookup(items, Sensor.NAIP)
+
+    def fetch(row: Mapping[str, Any], footprint: Footprint) -> Added:
+        return _checked(imagery.read_naip(lookup.rows(row["naip_items"]), footprint), parameters)
+
+    return fetch_rows("hr", state, lr_fetched, FETCHED, fetch)
+
+
+def _checked(mosaic: HighResolution, parameters: HRParameters) -> Added:
+    """The columns of a mosaic whose tiles all pass.
+
+    Raises:
+        Unfit: one tile does not.
+    """
+    # Black is what A.3 screens for: all channels 0, whether that was measured or not.
+    shares = black_tiles(~(mosaic.observed & (mosaic.pixels != 0).any(axis=0)))
+    worst = int(np.argmax(shares))
+    if shares[worst] > parameters.most_black:
+        row, column = row_and_column(worst)
+        raise Unfit(
+            Reason.BLACK_HR,
+            f"tile {worst} (row {row}, column {column}) is {shares[worst]:.3f} black, at most "
+            f"{parameters.most_black}; {int((shares > parameters.most_black).sum())} of 100 tiles are",
+        )
+    return {
+        "black_hr": shares.tolist(),
+        "hr": [encode_tile(np.ascontiguousarray(tile)) for tile in cut(mosaic.pixels)],
+    }
