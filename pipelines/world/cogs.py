@@ -1,6 +1,6 @@
 """Writes cloud-optimised GeoTIFFs, whole or not at all."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
 from gl10m.manifest.parquet import TEMPORARY
@@ -31,6 +31,7 @@ def write_cog(
     dtype: str,
     nodata: int | None = None,
     overviews: Resampling = Resampling.average,
+    colours: Sequence[ColorInterp] = (),
 ) -> None:
     """Write a DEFLATE-compressed COG with overviews; the same pixels give the same bytes.
 
@@ -45,6 +46,7 @@ def write_cog(
         dtype: of the pixels, a NumPy name.
         nodata: value that means no data, or None.
         overviews: how the overviews are made.
+        colours: what the file says that its bands are; nothing if empty.
 
     Raises:
         OSError: the folder cannot be written.
@@ -63,6 +65,8 @@ def write_cog(
     }
     # The overviews are made in memory: left to itself the COG driver compresses them twice.
     with rasterio.Env(GDAL_CACHEMAX=64), rasterio.open(path.name, "w", **profile) as image:
+        if colours:
+            image.colorinterp = colours
         for rows, columns, pixels in parts:
             image.write(pixels, window=Window.from_slices(rows, columns))
         image.build_overviews(_factors(frame), overviews)

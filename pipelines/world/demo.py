@@ -96,7 +96,7 @@ def demo_parameters(region: str) -> WorldParameters:
     return WorldParameters(
         vintages=(
             Vintage(newest, 0.6, share=0.5),
-            Vintage(before, 1.0, hole_metres=700.0),
+            Vintage(before, 1.0, hole_metres=700.0, infrared_called_alpha=True),
             Vintage(OLD_FLIGHT, 1.0, share=0.25),
         ),
         acquisitions=PASSES,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 
 from pipelines.world.cogs import Part, unpacked, write_cog
 from pipelines.world.grids import PixelFrame, QuarterQuad
@@ -30,6 +31,9 @@ class Vintage:
     """Share of the quads flown, from the north-west on."""
     hole_metres: float = 0.0
     """Side of a black square, the sign of a damaged delivery, in the last quad flown; 0 for none."""
+
+    infrared_called_alpha: bool = False
+    """Whether the files call their fourth band alpha, as some real ones do: a trap for naive warps."""
 
     def flown(self, quads: list[QuarterQuad]) -> list[QuarterQuad]:
         """The quads of this flight, from the north-west on."""
@@ -63,7 +67,10 @@ def fly(landscape: Landscape, quad: QuarterQuad, vintage: Vintage, path: Path, *
     if path.exists():
         return
     frame = quad.frame(vintage.gsd)
-    write_cog(path, frame, _strips(landscape, frame, vintage, path.stem, hole=hole), bands=4, dtype="uint8")
+    parts = _strips(landscape, frame, vintage, path.stem, hole=hole)
+    infrared = ColorInterp.alpha if vintage.infrared_called_alpha else ColorInterp.undefined
+    colours = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, infrared)
+    write_cog(path, frame, parts, bands=4, dtype="uint8", colours=colours)
 
 
 def _strips(
