@@ -132,7 +132,7 @@ def shard_schema(class_names: Sequence[str], metadata: Mapping[str, str]) -> pa.
     fields = [
         field.with_type(images[field.name]) if field.name in images else field for field in FETCHED.schema
     ]
-    features = {field.name: _feature(field.name, field.type, class_names) for field in fields}
+    features = {field.name: _feature(field.type) for field in fields}
     about: dict[bytes | str, bytes | str] = {
         "gl10m.store_version": str(STORE_VERSION),
         "gl10m.class_names": json.dumps(list(class_names)),
@@ -164,19 +164,21 @@ def index_schema(classes: int) -> pa.Schema:
     return pa.schema(columns)
 
 
-def _feature(name: str, kind: pa.DataType, class_names: Sequence[str]) -> dict[str, Any]:
-    """The Hugging Face feature of one column."""
+def _feature(kind: pa.DataType) -> dict[str, Any]:
+    """The Hugging Face feature of a column of one type.
+
+    Class ids are plain numbers: `datasets` takes a ClassLabel from a file only where it is stored as int64.
+    """
     if kind.equals(IMAGE):
         return {"_type": "Image"}
     if isinstance(kind, pa.FixedSizeListType):
-        inner = _feature(name, kind.value_type, class_names)
-        return {"_type": "List", "feature": inner, "length": kind.list_size}
+        return {"_type": "List", "feature": _feature(kind.value_type), "length": kind.list_size}
     if isinstance(kind, pa.ListType):
-        return {"_type": "List", "feature": _feature(name, kind.value_type, class_names)}
-    if name in {"class_ids", "anchor_class"}:
-        return {"_type": "ClassLabel", "names": list(class_names)}
-    names: dict[pa.DataType, str] = {
+        return {"_type": "List", "feature": _feature(kind.value_type)}
+    # Arrow prints these three in its own way: double, float, date32[day].
+    spelled: dict[pa.DataType, str] = {
         pa.float64(): "float64",
         pa.float32(): "float32",
-    }  # Arrow prints them as double and float
-    return {"_type": "Value", "dtype": names.get(kind, str(kind))}
+        pa.date32(): "date32",
+    }
+    return {"_type": "Value", "dtype": spelled.get(kind, str(kind))}
