@@ -24,8 +24,8 @@ def located(path: str, text: str, error: ValidationError) -> ClassMapError:
     findings = []
     for finding in errors:
         place = finding["loc"]
-        if finding["type"] == "too_short" and len(errors) > 1:
-            continue  # what is invalid is not counted: an echo of the error before
+        if place == ("classes",) and len(errors) > 1:
+            continue  # "too few classes", since the invalid ones were not counted: an echo
         line, name = _line_of(text.splitlines(), place)
         where = ".".join(str(part) for part in (place[2:] if name else place))
         what = finding["msg"].removeprefix("Value error, ")
@@ -36,22 +36,30 @@ def located(path: str, text: str, error: ValidationError) -> ClassMapError:
 
 def _line_of(lines: list[str], place: tuple[int | str, ...]) -> tuple[int, str]:
     """Line (from 1) that a finding is about, as near as the text allows, and the name of its class."""
-    blocks = [number for number, line in enumerate(lines) if _CLASS.match(line)]
-    if len(place) < 2 or place[0] != "classes" or not isinstance(place[1], int) or place[1] >= len(blocks):  # noqa: PLR2004 - ("classes", number)
-        key = str(place[0]) if place else ""
-        return next(
-            (n for n, line in enumerate(lines) if re.match(rf"\s*{re.escape(key)}\s*=", line)), 0
-        ) + 1, ""
-    first = blocks[place[1]]
-    last = blocks[place[1] + 1] if place[1] + 1 < len(blocks) else len(lines)
-    block = lines[first:last]
-    name = next((found[1].strip("\"'") for line in block if (found := _NAME.match(line))), "")
-    line = 0
-    if len(place) > 2:  # noqa: PLR2004 - a field of the class
-        line = next(
-            (n for n, text in enumerate(block) if re.match(rf"\s*{re.escape(str(place[2]))}\s*=", text)), 0
-        )
-    if len(place) > 3 and isinstance(place[3], int) and place[2] in {"rules", "exclude"}:  # noqa: PLR2004 - an entry of a list, one a line
-        entries = [n for n, text in enumerate(block) if n > line and text.lstrip().startswith("{")]
-        line = entries[place[3]] if place[3] < len(entries) else line
-    return first + line + 1, name
+    blocks = [number for number, line in enumerate(lines) if _CLASS.match(line)] + [len(lines)]
+    match place:
+        case ("classes", int(number), *rest) if number < len(blocks) - 1:
+            first, block = blocks[number], lines[blocks[number] : blocks[number + 1]]
+            name = next((found[1].strip("\"'") for line in block if (found := _NAME.match(line))), "")
+            return first + _line_in_class(block, rest) + 1, name
+        case _:
+            return _line_of_key(lines, str(place[0]) if place else "") + 1, ""
+
+
+def _line_in_class(block: list[str], rest: list[int | str]) -> int:
+    """Line (from 0) within the text of one class."""
+    match rest:
+        case [("rules" | "exclude") as key, int(number), *_]:
+            start = _line_of_key(block, key)
+            entries = [n for n, line in enumerate(block) if n > start and line.lstrip().startswith("{")]
+            return entries[number] if number < len(entries) else start
+        case [key, *_]:
+            return _line_of_key(block, str(key))
+        case _:
+            return 0
+
+
+def _line_of_key(lines: list[str], key: str) -> int:
+    """Line (from 0) that sets a key, or 0 where none does."""
+    setting = re.compile(rf"\s*{re.escape(key)}\s*=")
+    return next((number for number, line in enumerate(lines) if setting.match(line)), 0)

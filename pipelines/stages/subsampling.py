@@ -65,7 +65,8 @@ def subsample(
     ledger = Ledger("subsampling", state)
     keep_share = retention(class_map, parameters.rate)
     names: list[Any] = candidates["scene_id"].to_pylist()
-    lot = lots(f"subsampling {parameters.seed}", names) / 2.0**64
+    drawn = lots(f"subsampling {parameters.seed}", names)
+    lot = (drawn >> np.uint64(11)) / 2.0**53  # below 1 for sure: rounding up would cost a rare class a scene
     anchor: NDArray[np.uint8] = candidates["anchor_class"].to_numpy()
     kept = (lot < keep_share[anchor]) | _protected(candidates, class_map, parameters.protected_count)
     for place in np.flatnonzero(~kept):
