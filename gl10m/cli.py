@@ -80,7 +80,7 @@ class Commands(click.Group):
 )
 @click.version_option(gl10m.__version__, prog_name="gl10m")
 def cli() -> None:
-    r"""Construct, load and learn from GL-10M: aligned Sentinel-2 and NAIP scenes with OSM labels.
+    """Construct, load and learn from GL-10M: aligned Sentinel-2 and NAIP scenes with OSM labels.
 
     \b
     The order of things:
@@ -103,7 +103,7 @@ def cli() -> None:
 @click.option("--seed", default=0, show_default=True, help="Seed of group, random and block.")
 @click.option("--check", is_flag=True, help="Count scenes of different splits that overlap on the ground.")
 def split(root: Path, by: str, seed: int, *, check: bool) -> None:
-    r"""Assign every scene to train, val or test.
+    """Assign every scene to train, val or test.
 
     The split is a manifest of its own; no image is touched, so a data set can be split again at any time.
 
@@ -125,7 +125,7 @@ def split(root: Path, by: str, seed: int, *, check: bool) -> None:
 @cli.command()
 @root_option
 def stats(root: Path) -> None:
-    r"""Print the funnel beside the paper's, the splits and the scenes of each class.
+    """Print the funnel beside the paper's, the splits and the scenes of each class.
 
     \b
     Example:
@@ -146,7 +146,7 @@ def stats(root: Path) -> None:
 )
 @click.argument("scene_ids", nargs=-1)
 def picture(root: Path, out: Path | None, scenes: int, scene_ids: tuple[str, ...]) -> None:
-    r"""Draw scenes one can look at: LR beside the HR mosaic, with the labels.
+    """Draw scenes one can look at: LR beside the HR mosaic, with the labels.
 
     \b
     Example:
@@ -164,7 +164,7 @@ def picture(root: Path, out: Path | None, scenes: int, scene_ids: tuple[str, ...
 @root_option
 @click.option("--deep", is_flag=True, help="Decode every image and compare every checksum.")
 def verify(root: Path, *, deep: bool) -> None:
-    r"""Check that the data set is whole: shards, index and manifests agree.
+    """Check that the data set is whole: shards, index and manifests agree.
 
     \b
     Example:

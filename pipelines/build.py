@@ -35,7 +35,7 @@ from pipelines.inputs import (
 from pipelines.publish import Account, available, publish
 from pipelines.region import RegionJob, RegionPlan, prepare
 from pipelines.sources.extracts import Extract
-from pipelines.world.demo import demo_region, demo_world
+from pipelines.world.demo import assemble, demo_region
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -107,7 +107,7 @@ def _make_world(client: Client, request: BuildRequest) -> None:
         )
     world = (request.root / WORLD).resolve()
     _all(client, _DemoRegion(world), list(request.regions), "rendering the demo world")
-    demo_world(request.regions, world)
+    assemble(world)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def _flat(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
 )
 @root_option
 def build(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
-    r"""Build a data set: OSM extracts and imagery to shards and manifests.
+    """Build a data set: OSM extracts and imagery to shards and manifests.
 
     A build can be stopped at any time; the same command goes on where it stopped. Changed parameters redo
     only what depends on them.
@@ -125,7 +125,7 @@ def build(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands over 
 @_class_map_option
 @_config_option
 def candidates(osm: Path, out: Path | None, state: str, class_map: Path | None, config: Path | None) -> None:
-    r"""Turn one OSM file into candidate scenes: the OSM half of a build, alone.
+    """Turn one OSM file into candidate scenes: the OSM half of a build, alone.
 
     \b
     Example:
@@ -139,7 +139,7 @@ def candidates(osm: Path, out: Path | None, state: str, class_map: Path | None, 
 
 @click.group()
 def classes() -> None:
-    r"""List, explain and check the classes and the OSM tags that mean them.
+    """List, explain and check the classes and the OSM tags that mean them.
 
     \b
     Examples:
@@ -152,7 +152,7 @@ def classes() -> None:
 @classes.command("list")
 @_class_map_option
 def list_classes(class_map: Path | None) -> None:
-    r"""List the classes with their number, kind and count in the paper.
+    """List the classes with their number, kind and count in the paper.
 
     \b
     Example:
@@ -173,7 +173,7 @@ def list_classes(class_map: Path | None) -> None:
 )
 @click.option("--relation", is_flag=True, help="The object is a multipolygon relation, not a closed way.")
 def explain_classes(tags: tuple[str, ...], class_map: Path | None, area: float, *, relation: bool) -> None:
-    r"""Say which classes an object with these tags belongs to, and why not others.
+    """Say which classes an object with these tags belongs to, and why not others.
 
     \b
     Example:
@@ -197,7 +197,7 @@ def explain_classes(tags: tuple[str, ...], class_map: Path | None, area: float, 
 @classes.command("check")
 @click.argument("file", type=_FILE)
 def check_classes(file: Path) -> None:
-    r"""Check a class map of your own; errors name the class and the line.
+    """Check a class map of your own; errors name the class and the line.
 
     \b
     Example:
@@ -213,7 +213,7 @@ def check_classes(file: Path) -> None:
 @_states_option
 @root_option
 def estimate(states: tuple[tuple[str, ...], ...], root: Path) -> None:
-    r"""Print what a build would cost: scenes, requests, bytes, hours and disk.
+    """Print what a build would cost: scenes, requests, bytes, hours and disk.
 
     After `gl10m build --dry-run` the candidates are counted; before it, the paper's counts stand in.
 
@@ -229,7 +229,7 @@ def estimate(states: tuple[tuple[str, ...], ...], root: Path) -> None:
 @click.command()
 @root_option
 def status(root: Path) -> None:
-    r"""Say how far a build is, while it runs and afterwards.
+    """Say how far a build is, while it runs and afterwards.
 
     \b
     Example:
@@ -246,7 +246,7 @@ def status(root: Path) -> None:
 @click.option("--state", default="XX", show_default=True, help="Two letters that stand in the item ids.")
 @_class_map_option
 def world(osm: Path, out: Path, state: str, class_map: Path | None) -> None:
-    r"""Render imagery and a STAC catalogue from any OSM file.
+    """Render imagery and a STAC catalogue from any OSM file.
 
     Each class gets ground that looks different at 1 m, so that pixels, labels and geometry agree. Serve the
     folder with scripts/local_servers.py and build from it with --source stac.

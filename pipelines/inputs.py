@@ -8,7 +8,13 @@ from gl10m.scene.class_map import ClassMap
 from gl10m.scene.states import REGION_CODE, states
 from pipelines.region import Sources
 from pipelines.sources.demo import DemoImagery
-from pipelines.sources.extracts import Extract, cache_folder, geofabrik_extract, local_extract
+from pipelines.sources.extracts import (
+    Extract,
+    cache_folder,
+    existing,
+    geofabrik_extract,
+    local_extract,
+)
 from pipelines.sources.imagery import Imagery
 from pipelines.sources.planetary_computer import planetary_computer
 from pipelines.sources.stac import StacImagery
@@ -70,6 +76,7 @@ def osm_files(request: BuildRequest) -> dict[str, Path]:
     Raises:
         UnknownRegionError: a region has neither a file nor an extract to download.
         SourceError: a file cannot be told to a region.
+        FileNotFoundError: a file is not there.
     """
     check_codes(request.regions)
     files: dict[str, Path] = {}
@@ -86,7 +93,7 @@ def osm_files(request: BuildRequest) -> dict[str, Path]:
             raise SourceError(
                 f"--osm {given} names {code}, which is not among --states {','.join(request.regions)}"
             )
-        files[code.upper()] = Path(name)
+        files[code.upper()] = existing(Path(name))
     unknown = [region for region in request.regions if region not in files and region not in states()]
     if unknown:
         raise UnknownRegionError(

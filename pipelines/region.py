@@ -37,6 +37,10 @@ VERSIONS = {
 """Version of the code of each stage; raised when its rows change, so that a rerun does them again."""
 
 
+class EmptyExtractError(ValueError):
+    """An OSM file in which no scene can stand."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """Where each sensor's imagery comes from, with the name that stands for it in keys and provenance."""
@@ -84,6 +88,7 @@ def prepare(job: RegionJob) -> RegionPlan:
 
     Raises:
         OsmFileError: the OSM file cannot be read.
+        EmptyExtractError: no object of the file can anchor a scene.
         SourceUnavailableError: a catalogue does not answer.
     """
     parameters, class_map, region, journal = job.parameters, job.class_map, job.region, job.journal
@@ -104,6 +109,12 @@ def prepare(job: RegionJob) -> RegionPlan:
     candidates = keep(
         "footprints", key, lambda: make_footprints(labelled, region, class_map, parameters.footprints)
     )
+    if candidates.num_rows == 0:
+        raise EmptyExtractError(
+            f"{job.osm.name} holds no area that can anchor a scene: {counts[0]['read']} tagged objects, "
+            f"{counts[1]['kept']} polygons with a class, 0 candidates. `gl10m candidates --osm FILE` says "
+            "why; give another extract, class map or configuration."
+        )
     names = (job.sources.lr_name, job.sources.hr_name)
     items_key = key_of(VERSIONS["items"], key, names, asdict(parameters.matching))
     items = journal.table("items", region, items_key, lambda: _find_items(job, candidates))

@@ -13,7 +13,7 @@ from pipelines.sources.extracts import local_extract
 from pipelines.stages.classes import map_classes
 from pipelines.stages.footprints import make_footprints
 from pipelines.stages.polygons import read_polygons
-from pipelines.world.demo import world_from_osm
+from pipelines.world.world import world_from_osm
 
 
 def candidates(

@@ -86,7 +86,7 @@ def run(
     waiting = iter(tasks)
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
     running: dict[Future[_Result], _Task] = {}
-    done = as_completed(raise_errors=False)
+    done = as_completed(loop=client.loop, raise_errors=False)
 
     def submit_next() -> bool:
         for task in waiting:

@@ -42,9 +42,18 @@ def local_extract(path: Path) -> Extract:
     Raises:
         FileNotFoundError: there is no such file.
     """
+    return Extract(existing(path), _sha256(path), path.name)
+
+
+def existing(path: Path) -> Path:
+    """The path of an OSM file, if it is one.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no OSM file at {path}. Check the path given with --osm.")
-    return Extract(path, _sha256(path), path.name)
+    return path
 
 
 def geofabrik_extract(region: str, folder: Path, base: str = GEOFABRIK) -> Extract:

@@ -1,0 +1,116 @@
+"""The command as a person meets it: help, errors, exit codes, imports."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {
+    "torch",
+    "dask",
+    "distributed",
+    "rasterio",
+    "geopandas",
+    "pyarrow",
+    "ee",
+    "shapely",
+    "numpy",
+    "osmium",
+}
+
+
+def gl10m(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "GL10M_DEBUG"}
+    return subprocess.run(
+        [sys.executable, "-m", "gl10m", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=environment,
+    )
+
+
+def test_help_names_the_commands_in_the_order_of_use() -> None:
+    shown = gl10m("--help").stdout
+    order = ["build", "split", "verify", "train-reference"]
+    places = [shown.index(f"\n  {name} ") for name in order]
+    assert places == sorted(places)
+
+
+def test_help_loads_no_engine() -> None:
+    code = "import sys, gl10m.cli, pipelines.cli, reference_model.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not HEAVY & set(loaded.stdout.split())
+
+
+def test_building_does_not_import_torch() -> None:
+    code = "import sys, pipelines.build; print('torch' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "False"
+
+
+def test_help_answers_at_once() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert gl10m("--help").returncode == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < 1.0, "the budget is 0.3 s of CPU on a quiet machine"
+
+
+COMMANDS = [
+    "build",
+    "candidates",
+    "estimate",
+    "world",
+    "status",
+    "split",
+    "stats",
+    "picture",
+    "verify",
+    "train-reference",
+    "classes list",
+    "classes explain",
+    "classes check",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_an_example(command: str) -> None:
+    shown = gl10m(*command.split(), "--help")
+    assert shown.returncode == 0
+    assert f"gl10m {command}" in shown.stdout.replace("Usage:", "").split("Example", 1)[1]
+
+
+BAD_INPUT = [
+    (["build", "--states", "ZZ"], "no such state: ZZ"),
+    (["build", "--states", "CALIFORNIA"], "a state is two letters"),
+    (["build", "--states", "CA", "--source", "stac"], "--stac-url"),
+    (["build", "--states", "CA,TX", "--osm", "a.osm.pbf"], "does not say which of CA, TX"),
+    (["build", "--states", "CA", "--osm", "TX=a.osm.pbf"], "not among --states CA"),
+    (["build", "--states", "CA", "--osm", "nothing.osm.pbf", "--source", "synthetic"], "no OSM file at"),
+    (["build", "--states", "CA", "--config", "nothing.toml"], "no configuration file"),
+    (["stats"], "gl10m build"),
+    (["split"], "gl10m build"),
+    (["status"], "gl10m build"),
+    (["candidates", "--osm", "nothing.osm"], "no OSM file at"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD_INPUT)
+def test_bad_input_is_one_line_with_a_remedy(tmp_path: Path, arguments: list[str], said: str) -> None:
+    ended = gl10m(*arguments, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("gl10m:")]
+    assert len(lines) == 1
+
+
+def test_a_folder_of_the_users_called_pipelines_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "__init__.py").write_text("raise RuntimeError('the wrong house')")
+    assert gl10m("build", "--help", cwd=tmp_path).returncode == 0

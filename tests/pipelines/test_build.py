@@ -1,0 +1,229 @@
+"""The whole chain on a small world: one town, one quarter quad, real rasters over HTTP."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gl10m import GL10MDataset
+from gl10m.manifest import parquet
+from gl10m.manifest.schema import CANDIDATES, FUNNEL, ITEMS, REJECTIONS, SCENES
+from gl10m.scene.class_map import ClassMap
+from gl10m.store.integrity import verify
+from pipelines.world.server import serve
+from pipelines.world.world import WorldParameters, world_from_osm
+from tests.worlds import square, world_of, write_world
+
+NORTH, WEST = 38.53125, -121.46875
+"""Middle of a quarter quad near Sacramento, so that every footprint of the town lies in it."""
+
+TOWN = world_of(
+    square(1, WEST - 0.014, NORTH + 0.014, 0.004, "leisure=golf_course"),
+    square(2, WEST, NORTH + 0.014, 0.006, "landuse=forest"),
+    square(3, WEST + 0.014, NORTH + 0.014, 0.003, "amenity=school"),
+    square(4, WEST - 0.014, NORTH, 0.002, "amenity=hospital"),
+    square(5, WEST, NORTH, 0.005, "natural=water,water=lake"),
+    square(6, WEST + 0.014, NORTH, 0.0004, "leisure=pitch,sport=tennis"),
+    square(7, WEST + 0.0145, NORTH + 0.0005, 0.0004, "leisure=pitch,sport=tennis"),
+    square(8, WEST, NORTH - 0.014, 0.001, "building=yes,tower:type=observation"),
+)
+
+
+@dataclass(frozen=True)
+class Town:
+    osm: Path
+    address: str
+
+    def build(self, root: Path, *more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(root, *more), capture_output=True, text=True, check=False)
+
+    def command(self, root: Path, *more: str) -> list[str]:
+        place = ["--states", "CA", "--osm", str(self.osm), "--source", "stac", "--stac-url", self.address]
+        return [sys.executable, "-m", "gl10m", "build", *place, "--root", str(root), *more]
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    folder = tmp_path_factory.mktemp("town")
+    osm = write_world(folder / "town.opl", TOWN)
+    world_from_osm(osm, folder / "world", "CA", ClassMap.bundled(), WorldParameters(most_quads=1))
+    with serve(folder / "world") as address:
+        yield Town(osm, address)
+
+
+@pytest.fixture(scope="module")
+def built(town: Town, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("built") / "root"
+    ended = town.build(root, "--workers", "2")
+    assert ended.returncode == 0, ended.stderr
+    return root
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Every published file with its bytes; the journal is not part of the data set."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and ".gl10m" not in path.parts
+    }
+
+
+def test_every_row_is_accounted_for_at_every_stage(built: Path) -> None:
+    funnel = parquet.read(built / "manifests" / "funnel.parquet", FUNNEL).to_pylist()
+    assert [row["stage"] for row in funnel] == [
+        "polygons",
+        "classes",
+        "footprints",
+        "coverage",
+        "subsampling",
+        "matching",
+        "lr",
+        "hr",
+        "consistency",
+    ]
+    for row in funnel:
+        assert row["read"] == row["kept"] + row["rejected"] + row["failed"]
+    for earlier, later in pairwise(funnel):
+        assert later["read"] == earlier["kept"]
+    rejections = parquet.read(built / "manifests" / "rejections.parquet", REJECTIONS)
+    assert rejections.num_rows == sum(row["rejected"] + row["failed"] for row in funnel)
+
+
+def test_the_manifests_agree_with_each_other(built: Path) -> None:
+    scenes = parquet.read(built / "manifests" / "scenes.parquet", SCENES)
+    candidates = parquet.read(built / "manifests" / "candidates.parquet", CANDIDATES)
+    items = set(parquet.read(built / "manifests" / "items.parquet", ITEMS)["item_id"].to_pylist())
+    assert scenes.num_rows > 0
+    assert set(scenes["scene_id"].to_pylist()) <= set(candidates["scene_id"].to_pylist())
+    for row in scenes.to_pylist():
+        assert set(row["naip_items"]) | set(row["sentinel2_items"]) <= items
+        assert row["days_between"] == (row["sentinel2_date"] - row["naip_date"]).days
+
+
+def test_nothing_signed_and_no_path_of_this_machine_is_written_down(built: Path, town: Town) -> None:
+    about = parquet.metadata_of(built / "manifests" / "scenes.parquet")
+    text = "".join(about.values())
+    assert str(town.osm.parent) not in text
+    assert str(built.parent) not in text
+    assert "ODbL" in about["gl10m.licences"]
+
+
+def test_the_data_set_is_whole_and_loads(built: Path) -> None:
+    assert verify(built, deep=True) == []
+    scenes = GL10MDataset(built, tiles=[0, 99])
+    sample = scenes[0]
+    assert sample["image"].shape == (3, 268, 268)
+    assert sample["hr"].shape == (2, 3, 268, 268)
+    names = np.array(scenes.class_names)[np.asarray(sample["label"], bool)]
+    assert len(names) >= 1
+
+
+def test_pixels_and_labels_agree(built: Path) -> None:
+    """A tile wholly inside the lake looks like no tile wholly inside the forest."""
+    scenes = GL10MDataset(built, tiles="all")
+    seen: dict[str, list[float]] = {"Lake": [], "Forest": []}
+    for index in range(len(scenes)):
+        labels = scenes.scene(index).tile_labels()
+        hr = scenes[index]["hr"].float()
+        for name, means in seen.items():
+            own = labels[:, scenes.class_names.index(name)]
+            alone = own & (labels.sum(axis=1) == 1)
+            means.extend(float(hr[tile].mean()) for tile in np.flatnonzero(alone))
+    assert seen["Lake"]
+    assert seen["Forest"]
+    assert abs(np.median(seen["Lake"]) - np.median(seen["Forest"])) > 5
+
+
+def test_a_second_run_writes_nothing(built: Path, town: Town) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (built / "data").iterdir()}
+    assert town.build(built).returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in (built / "data").iterdir()} == before
+
+
+def test_one_worker_gives_the_same_bytes_as_two(built: Path, town: Town, tmp_path: Path) -> None:
+    assert town.build(tmp_path / "root", "--workers", "1").returncode == 0
+    assert contents(tmp_path / "root") == contents(built)
+
+
+@pytest.mark.parametrize("seconds", [6.0, 10.0])
+def test_killed_and_started_again_it_gives_the_same_bytes(
+    built: Path, town: Town, tmp_path: Path, seconds: float
+) -> None:
+    root = tmp_path / "root"
+    with subprocess.Popen(
+        town.command(root, "--workers", "1"),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as building:
+        time.sleep(seconds)
+        if building.poll() is None:
+            os.killpg(building.pid, signal.SIGKILL)
+    ended = town.build(root, "--workers", "2")
+    assert ended.returncode == 0, ended.stderr
+    assert contents(root) == contents(built)
+    assert not list(root.rglob(".tmp-*"))
+
+
+def test_another_region_joins_the_data_set(built: Path, town: Town, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    first = [part.replace("CA", "NV") for part in town.command(root, "--limit", "1")]
+    assert subprocess.run(first, capture_output=True, check=False).returncode == 0
+    assert town.build(root).returncode == 0
+    states = parquet.read(root / "manifests" / "scenes.parquet", SCENES)["state"].to_pylist()
+    assert sorted(set(states)) == ["CA", "NV"]
+    own = contents(built)
+    assert {name: own[name] for name in own if name.startswith(("data/", "index/"))}.items() <= contents(
+        root
+    ).items()
+    assert verify(root, deep=True) == []
+
+
+def test_a_dry_run_counts_and_fetches_nothing(town: Town, tmp_path: Path) -> None:
+    ended = town.build(tmp_path / "root", "--dry-run")
+    assert ended.returncode == 0
+    assert "range requests" in ended.stdout
+    assert not (tmp_path / "root" / "data").exists()
+
+
+def test_an_unreachable_catalogue_is_one_line_and_leaves_no_data_set(town: Town, tmp_path: Path) -> None:
+    nowhere = Town(town.osm, "http://127.0.0.1:9/stac")
+    ended = nowhere.build(tmp_path / "root")
+    assert ended.returncode == 2
+    said = [line for line in ended.stderr.splitlines() if line.startswith("gl10m:")]
+    assert len(said) == 1
+    assert "127.0.0.1:9" in said[0]
+    assert not (tmp_path / "root" / "manifests").exists()
+
+
+def test_a_file_that_is_no_osm_is_named(town: Town, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.osm.pbf"
+    broken.write_bytes(b"not a PBF")
+    ended = Town(broken, town.address).build(tmp_path / "root")
+    assert ended.returncode == 2
+    assert "broken.osm.pbf" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_empty_extract_is_told_and_leaves_no_data_set(town: Town, tmp_path: Path) -> None:
+    empty = write_world(tmp_path / "empty.opl", "n1 x-121.0 y38.0")
+    ended = Town(empty, town.address).build(tmp_path / "root")
+    assert ended.returncode == 2
+    assert "empty.opl holds no area that can anchor a scene" in ended.stderr
+    assert not (tmp_path / "root" / "manifests").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(town: Town, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    ended = town.build(tmp_path / "file" / "root")
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    assert str(tmp_path / "file") in ended.stderr
