@@ -1,0 +1,1 @@
+"""What an observation costs and what it buys."""

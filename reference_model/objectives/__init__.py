@@ -1,0 +1,1 @@
+"""What the networks are trained towards: masks, losses and the sampler's supervision."""
