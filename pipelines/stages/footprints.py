@@ -18,6 +18,8 @@ from gl10m.scene.states import scene_id
 from pipelines.stages.overlay import Labels, Overlay
 from pipelines.stages.thinning import KEPT, Indices, thin
 
+_AT_ONCE = 1024  # footprints labelled together: 100 tiles of 66 classes each are 7 MB
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FootprintParameters:
@@ -67,6 +69,16 @@ FootprintParameters.SAR = FootprintParameters(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """Labels of one accepted footprint, as small as they stand in the table."""
+
+    class_ids: NDArray[np.intp]
+    class_shares: NDArray[np.float32]
+    labelled_share: float
+    tile_labels: bytes
+
+
 class _Labeller:
     """Labels footprints as they are asked for and remembers those that meet the minimums."""
 
@@ -77,8 +89,7 @@ class _Labeller:
         self.longitude: NDArray[np.float64] = polygons["longitude"].to_numpy()
         self.latitude: NDArray[np.float64] = polygons["latitude"].to_numpy()
         self.refusals: dict[int, tuple[Reason, str]] = {}
-        self._rows: list[Indices] = []
-        self._labels: list[Labels] = []
+        self.scenes: dict[int, _Scene] = {}
 
     def accept(self, rows: Indices) -> NDArray[np.bool_]:
         """Which of some anchors meet the minimums; the others are noted with their reason.
@@ -89,6 +100,10 @@ class _Labeller:
         Returns:
             Shape (k,).
         """
+        parts = [rows[first : first + _AT_ONCE] for first in range(0, len(rows), _AT_ONCE)]
+        return np.concatenate([self._accept(part) for part in parts] or [np.empty(0, np.bool_)])
+
+    def _accept(self, rows: Indices) -> NDArray[np.bool_]:
         wanted, accepted = self._parameters, np.ones(len(rows), np.bool_)
         if wanted.asks_for_seed:  # the small square first: it is cheap
             seed = self._laid_over(rows, SEED_HALF_WIDTH_DEGREES)
@@ -99,18 +114,9 @@ class _Labeller:
         minimums = (wanted.minimum_classes, wanted.minimum_labelled_share)
         good = self._meets(left, labels, minimums, "footprint")
         accepted[accepted] = good
-        self._rows.append(left[good])
-        self._labels.append(Labels(labels.shares[good], labels.labelled[good], labels.tiles[good]))
+        for place in np.flatnonzero(good):
+            self.scenes[int(left[place])] = _scene(labels, int(place))
         return accepted
-
-    def labels(self) -> Labels:
-        """Labels of all accepted anchors, by row."""
-        order = np.argsort(np.concatenate(self._rows), kind="stable")
-        return Labels(
-            np.concatenate([labels.shares for labels in self._labels])[order],
-            np.concatenate([labels.labelled for labels in self._labels])[order],
-            np.concatenate([labels.tiles for labels in self._labels])[order],
-        )
 
     def _laid_over(self, rows: Indices, half: float) -> Labels:
         return self._overlay.labels(squares(self.longitude[rows], self.latitude[rows], half))
@@ -127,6 +133,13 @@ class _Labeller:
             detail = f"{labels.labelled[place]:.6f} of the {ground} labelled; at least {minimums[1]:g} wanted"
             self.refusals[int(rows[place])] = (Reason.SMALL_LABELLED_AREA, detail)
         return np.asarray(~(few | small))
+
+
+def _scene(labels: Labels, place: int) -> _Scene:
+    tiles = labels.tiles[place]
+    class_ids = np.flatnonzero(tiles.any(axis=0))
+    shares = labels.shares[place, class_ids].astype(np.float32)
+    return _Scene(class_ids, shares, float(labels.labelled[place]), pack_tile_labels(tiles))
 
 
 def make_footprints(
@@ -161,8 +174,8 @@ def make_footprints(
     for row in np.flatnonzero(fate != KEPT):
         reason, detail = labeller.refusals.get(int(row), (Reason.THINNED, thinned))
         ledger.reject(names[row], reason, detail)
-    kept = polygons.take(pa.array(np.flatnonzero(fate == KEPT), pa.int64()))
-    candidates = _table(kept, state, labeller.labels()) if kept.num_rows else CANDIDATES.empty()
+    kept = sorted(labeller.scenes)
+    candidates = _table(polygons.take(pa.array(kept, pa.int64())), state, [labeller.scenes[r] for r in kept])
     return Outcome(stage="footprints", read=polygons.num_rows, kept=candidates, dropped=ledger.table)
 
 
@@ -209,10 +222,8 @@ def squares(
     return np.stack([longitude - half, latitude - half, longitude + half, latitude + half], axis=1)
 
 
-def _table(anchors: pa.Table, state: str, labels: Labels) -> pa.Table:
+def _table(anchors: pa.Table, state: str, scenes: list[_Scene]) -> pa.Table:
     """Kept candidates in the order of their anchors."""
-    held: Any = labels.tiles.any(axis=1)
-    class_ids = [np.flatnonzero(scene) for scene in held]
     longitude, latitude = anchors["longitude"].to_numpy(), anchors["latitude"].to_numpy()
     bounds = squares(longitude, latitude, FOOTPRINT_DEGREES / 2)
     names: list[Any] = anchors["osm_id"].to_pylist()
@@ -225,10 +236,10 @@ def _table(anchors: pa.Table, state: str, labels: Labels) -> pa.Table:
         "longitude": longitude,
         "latitude": latitude,
         "bounds": bounds.tolist(),
-        "class_ids": class_ids,
-        "class_shares": [share[ids] for share, ids in zip(labels.shares, class_ids, strict=True)],
-        "labelled_share": labels.labelled.astype(np.float32),
-        "tile_labels": [pack_tile_labels(scene) for scene in labels.tiles],
+        "class_ids": [scene.class_ids for scene in scenes],
+        "class_shares": [scene.class_shares for scene in scenes],
+        "labelled_share": np.array([scene.labelled_share for scene in scenes], np.float32),
+        "tile_labels": [scene.tile_labels for scene in scenes],
         "geometry": wkb.tolist(),
     }
     return pa.table(columns, schema=CANDIDATES.schema)
