@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from gl10m.loader import GL10MDataset
 from gl10m.manifest import parquet
@@ -71,14 +73,30 @@ def test_every_row_is_accounted_for_at_every_stage(built: Built) -> None:
 
 
 def test_a_scene_is_a_tensor(built: Built) -> None:
-    scene = GL10MDataset(built.root)[0]
+    scene = GL10MDataset(built.root, tiles="all")[0]
     assert scene["image"].dtype == scene["hr"].dtype == torch.uint8
     assert tuple(scene["image"].shape) == (3, 268, 268)
-    assert tuple(scene["hr"].shape[1:]) == (3, 268, 268)
+    assert tuple(scene["hr"].shape) == (100, 3, 268, 268)
     assert scene["label"].shape == (66,)
     assert scene["label"].any()
-    assert scene["image"].float().std() > 1, "rendered ground is not of one colour"
-    assert scene["hr"].float().std() > 1
+
+
+def test_both_sensors_show_the_same_ground(built: Built) -> None:
+    """The HR mosaic, averaged to LR pixels, fits the LR image where it lies, and nowhere beside it."""
+    dataset = GL10MDataset(built.root, tiles="all")
+    for scene in map(dataset.__getitem__, range(len(dataset))):
+        red = scene["hr"][:, 0].float().reshape(10, 10, 268, 268).transpose(1, 2).reshape(1, 2680, 2680)
+        coarse = avg_pool2d(red, 10)[0]
+        beside = [coarse.roll(step, axis) for step in (-1, 1) for axis in (0, 1)]
+        turned = [coarse.flip(0), coarse.flip(1), coarse.T]
+        fits = [correlation(other, scene["image"][0].float()) for other in (coarse, *beside, *turned)]
+        assert fits[0] > 1.02 * max(fits[1:]), fits
+
+
+def correlation(one: Tensor, other: Tensor) -> float:
+    """Pearson's, over the pixels where LR is valid (not 0)."""
+    valid = other > 0
+    return float(torch.corrcoef(torch.stack([one[valid], other[valid]]))[0, 1])
 
 
 def test_pixels_came_by_ranges(built: Built) -> None:
