@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import simplejpeg
+import torch
 from torch.utils.data import DataLoader
 
 from gl10m import GL10MDataset
+from gl10m.loader import collate
 from gl10m.scene.grid import TILES
 from gl10m.store import codec
 from gl10m.store.index import index_shard, write_index
@@ -69,6 +71,7 @@ def cheapest(rounds: int, work: Callable[[], object]) -> float:
 
 def measure(root: Path, scenes: int, rounds: int) -> None:
     """Print the ratios."""
+    torch.set_num_threads(1)  # threads that wait for work spin, and their time would count
     dataset = GL10MDataset(root, tiles=TILES_A_SCENE)
     chosen = [dataset[scene]["tiles"].tolist() for scene in range(scenes)]
     content = (root / "data/CA-00000-of-00001.parquet").read_bytes()
@@ -85,11 +88,13 @@ def measure(root: Path, scenes: int, rounds: int) -> None:
     print(f"decode floor, one buffer         {floor / scenes * 1e3:6.2f} ms/scene   1.00")
 
     checked = GL10MDataset(root, tiles=TILES_A_SCENE, verify=True)
-    batches = DataLoader(dataset, batch_size=16)
+    stacked = DataLoader(dataset, batch_size=16)
+    packed = DataLoader(dataset, batch_size=16, collate_fn=collate)
     for name, work in {
         "dataset[i]": lambda: [dataset[scene] for scene in range(scenes)],
         "dataset[i], verify=True": lambda: [checked[scene] for scene in range(scenes)],
-        "DataLoader, batch 16, no worker": lambda: list(batches) and None,
+        "DataLoader, PyTorch's collation": lambda: [len(batch["tiles"]) for batch in stacked],
+        "DataLoader, gl10m.loader.collate": lambda: [len(batch["tiles"]) for batch in packed],
     }.items():
         spent = cheapest(rounds, work)
         print(f"{name:32} {spent / scenes * 1e3:6.2f} ms/scene   {spent / floor:.2f}")

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gl10m.loader import buffers
 from gl10m.loader.choice import Tiles, parsed
 from gl10m.loader.sample import Sample
 from gl10m.loader.selection import SelectionError, class_ids, manifest_columns, rows_of, split_members
 from gl10m.store.byte_source import LocalFiles
 from gl10m.store.layout import SHARDS, StoreError, index_path
-from gl10m.store.reader import RegionIndex, RegionReader, open_index, regions_of
+from gl10m.store.reader import RegionIndex, RegionReader, checked_tiles, open_index, regions_of
 
 Transform = Callable[[Any], Any]
 """Takes a sample and gives what the loader shall hand out; see `gl10m.loader.transforms`."""
@@ -191,7 +192,9 @@ class Scene:
             FileNotFoundError: the shard is missing.
             StoreError: the shard or the image is damaged.
         """
-        return torch.from_numpy(self._reader.lr(self._row)).permute(2, 0, 1)
+        pixels = buffers.take(1)
+        self._reader.lr(self._row, pixels[0])
+        return buffers.as_tensor(pixels)[0]
 
     def hr(self, tiles: Sequence[int] | NDArray[np.int64] | Tensor) -> Tensor:
         """HR tiles: uint8 (len(tiles), 3, 268, 268), in the order asked for; no other tile is read.
@@ -204,8 +207,10 @@ class Scene:
             FileNotFoundError: the shard is missing.
             StoreError: the shard or a tile is damaged.
         """
-        numbers = tiles.tolist() if isinstance(tiles, Tensor) else tiles
-        return torch.from_numpy(self._reader.hr(self._row, numbers)).permute(0, 3, 1, 2)
+        numbers = checked_tiles(tiles.tolist() if isinstance(tiles, Tensor) else tiles)
+        pixels = buffers.take(len(numbers))
+        self._reader.hr(self._row, numbers, pixels)
+        return buffers.as_tensor(pixels)
 
     def tile_labels(self) -> Tensor:
         """Bool (100, N): which classes meet which tile. No image is read."""

@@ -11,6 +11,7 @@ from gl10m.manifest import parquet
 from gl10m.manifest.schema import SCENES
 from gl10m.scene.grid import TILES
 from gl10m.store.byte_source import LocalFiles
+from gl10m.store.codec import SIDE
 from gl10m.store.index import ShardFile, checksum, index_shard
 from gl10m.store.layout import INDEXES, SHARDS, ShardName, StoreError, index_path, shard_path
 from gl10m.store.reader import INDEX_REMEDY, RegionIndex, RegionReader, open_index, regions_of
@@ -112,10 +113,11 @@ def _check_images(root: Path, file: str, index: RegionIndex, number: int) -> Ite
     """Read every image of a shard by its byte range, compare its checksum and decode it."""
     source = LocalFiles(root / SHARDS)
     reader = RegionReader(index, source, verify=True)
+    pixels = np.empty((TILES, SIDE, SIDE, 3), np.uint8)
     for row in np.flatnonzero(index.column("shard") == number).tolist():
         try:
-            reader.lr(row)
-            reader.hr(row, range(TILES))
+            reader.lr(row, pixels[0])
+            reader.hr(row, range(TILES), pixels)
         except StoreError as error:
             yield Problem(file, index.rows["scene_id"][row].as_py(), _what(error), REMEDY)
     source.close()

@@ -172,14 +172,12 @@ class RegionReader:
                     f"it is cut short or was replaced. {REMEDY}"
                 )
 
-    def lr(self, row: int) -> NDArray[np.uint8]:
-        """The LR image of a scene.
+    def lr(self, row: int, pixels: NDArray[np.uint8]) -> None:
+        """Read and decode the LR image of a scene.
 
         Args:
             row: row of the scene in the index.
-
-        Returns:
-            Shape (268, 268, 3), uint8, north-west first.
+            pixels: shape (268, 268, 3), uint8, C-contiguous; overwritten, north-west first.
 
         Raises:
             ShardNotFoundError: the shard is missing.
@@ -187,19 +185,15 @@ class RegionReader:
         """
         start = int(self._lr_offset[row])
         (content,) = self._read([self._range(row, start, start + int(self._lr_length[row]))])
-        pixels = np.empty((codec.SIDE, codec.SIDE, 3), np.uint8)
         self._decode(row, None, content, pixels)
-        return pixels
 
-    def hr(self, row: int, tiles: Iterable[SupportsIndex]) -> NDArray[np.uint8]:
-        """HR tiles of a scene; no byte of another tile is read.
+    def hr(self, row: int, tiles: Iterable[SupportsIndex], pixels: NDArray[np.uint8]) -> None:
+        """Read and decode HR tiles of a scene; no byte of another tile is read.
 
         Args:
             row: row of the scene in the index.
             tiles: numbers of the tiles, each in 0..99, in any order.
-
-        Returns:
-            Shape (len(tiles), 268, 268, 3), uint8, in the order asked for.
+            pixels: shape (len(tiles), 268, 268, 3), uint8, C-contiguous; overwritten, in the order asked for.
 
         Raises:
             IndexError: there is no such tile.
@@ -207,7 +201,6 @@ class RegionReader:
             StoreError: the shard is cut short, or a tile damaged.
         """
         wanted = checked_tiles(tiles)
-        pixels = np.empty((len(wanted), codec.SIDE, codec.SIDE, 3), np.uint8)
         starts, lengths = self._tile_ranges(row)
         groups = self._coalesced(wanted, starts, lengths)
         ranges = [self._range(row, start, end) for start, end, _ in groups]
@@ -216,7 +209,6 @@ class RegionReader:
                 tile = wanted[member]
                 first = int(starts[tile]) - start
                 self._decode(row, tile, content[first : first + int(lengths[tile])], pixels[member])
-        return pixels
 
     def tile_labels(self, row: int) -> NDArray[np.bool_]:
         """Which classes meet which tile: shape (100, N)."""
@@ -311,7 +303,9 @@ class SceneReader:
             StoreError: it is damaged.
         """
         reader, row = self._find(scene_id)
-        return reader.lr(row).transpose(2, 0, 1)
+        pixels = np.empty((codec.SIDE, codec.SIDE, 3), np.uint8)
+        reader.lr(row, pixels)
+        return pixels.transpose(2, 0, 1)
 
     def hr(self, scene_id: str, tiles: Iterable[SupportsIndex]) -> NDArray[np.uint8]:
         """HR tiles of a scene: shape (len(tiles), 3, 268, 268), uint8, in the order asked for.
@@ -323,7 +317,10 @@ class SceneReader:
             StoreError: a tile is damaged.
         """
         reader, row = self._find(scene_id)
-        return reader.hr(row, tiles).transpose(0, 3, 1, 2)
+        numbers = checked_tiles(tiles)
+        pixels = np.empty((len(numbers), codec.SIDE, codec.SIDE, 3), np.uint8)
+        reader.hr(row, numbers, pixels)
+        return pixels.transpose(0, 3, 1, 2)
 
     def close(self) -> None:
         """Close the shards."""
