@@ -126,7 +126,12 @@ class Reader:
         said = ""
         try:
             for attempt in stamina.retry_context(
-                on=_ReadFault, attempts=self.attempts, timeout=300, wait_initial=0.2, wait_max=10
+                on=_ReadFault,
+                attempts=self.attempts,
+                timeout=300,
+                wait_initial=0.2,
+                wait_max=10,
+                wait_jitter=0.5,
             ):
                 with attempt:
                     return self._attempt(address, attempt.num, expected, footprint, narrow)

@@ -1,0 +1,97 @@
+"""Signing by the archive's own library, against a token server on the loopback."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from planetary_computer import sas
+from planetary_computer.settings import Settings
+
+from gl10m.scene.footprint import Footprint
+from pipelines.sources.cog import NAIP_IMAGE
+from pipelines.sources.imagery import DamagedRasterError, SourceUnavailableError
+from pipelines.sources.raster import Reader
+from pipelines.sources.signing import Signer
+from tests.pipelines.imagery_server import Fault, Request, World, serving
+from tests.pipelines.ruler import frame, write_tiff
+
+HREF = "https://naipeuwest.blob.core.windows.net/naip/v002/ca/x.tif"
+TOKENS = "api/sas/v1/token/naipeuwest/naip"
+
+
+@pytest.fixture
+def tokens(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """The token endpoint, asked with no key; the n-th token is signed SECRETn."""
+    with serving(World()) as world:
+        monkeypatch.setenv("PC_SDK_SAS_URL", f"{world.url}/api/sas/v1/token")
+        monkeypatch.delenv("PC_SDK_SUBSCRIPTION_KEY", raising=False)
+        Settings.get.cache_clear()
+        sas.TOKEN_CACHE.clear()
+        world.fault = granting(timedelta(minutes=45))
+        yield world
+    Settings.get.cache_clear()
+    sas.TOKEN_CACHE.clear()
+
+
+def granting(life: timedelta) -> Callable[[Request], Fault | None]:
+    def grant(request: Request) -> Fault | None:
+        if request.path != TOKENS:
+            return None
+        end = (datetime.now(UTC) + life).strftime("%Y-%m-%dT%H:%M:%SZ")
+        token = f"st=2023-01-01&se=2030-01-01&sp=rl&sv=2021-06-08&sr=c&sig=SECRET{request.number}"
+        return Fault(200, json.dumps({"msft:expiry": end, "token": token}).encode())
+
+    return grant
+
+
+def test_one_token_serves_a_container_until_it_ends(tokens: World) -> None:
+    first = Signer.PLANETARY_COMPUTER.sign(HREF)
+    assert first.startswith(f"{HREF}?")
+    assert first.endswith("sig=SECRET0")
+    assert Signer.PLANETARY_COMPUTER.sign(HREF.replace("x.tif", "y.tif")).endswith("sig=SECRET0")
+    assert [request.path for request in tokens.requests] == [TOKENS]
+
+    sas.TOKEN_CACHE.clear()
+    tokens.fault = granting(timedelta(seconds=50))  # less than the minute the library keeps
+    assert Signer.PLANETARY_COMPUTER.sign(HREF) != Signer.PLANETARY_COMPUTER.sign(HREF)
+
+
+def test_what_is_not_in_the_archive_is_not_signed(tokens: World) -> None:
+    assert Signer.PLANETARY_COMPUTER.sign("http://127.0.0.1/x.tif") == "http://127.0.0.1/x.tif"
+    assert Signer.NONE.sign(HREF) == HREF
+    assert not tokens.requests
+
+
+def test_a_token_server_that_refuses_is_named_without_secrets(tokens: World) -> None:
+    tokens.fault = lambda _: Fault(401, b"SECRET")
+    with pytest.raises(SourceUnavailableError, match=r"no signature for .*HTTP 401") as error:
+        Signer.PLANETARY_COMPUTER.sign(HREF)
+    assert "SECRET" not in str(error.value)
+    assert error.value.__cause__ is None
+
+
+def test_the_signature_reaches_the_store_and_nothing_else(
+    tokens: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    footprint = Footprint(-121.0, 37.0)
+    affine, height, width = frame(footprint, 26910, 20.0)
+    tokens.files["naip/x.tif"] = write_tiff(
+        tmp_path / "x.tif", np.full((4, height, width), 9, np.uint8), 26910, affine
+    )
+    monkeypatch.setenv("http_proxy", tokens.url)  # libcurl asks our server as if it were the archive
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    address = "http://naipeuwest.blob.core.windows.net/naip/x.tif"
+    reader = Reader(signer=Signer.PLANETARY_COMPUTER, attempts=1)
+    with caplog.at_level("DEBUG"):
+        patch = reader.read(address, NAIP_IMAGE, footprint)
+        assert patch.valid.all()
+        assert any("SECRET" in query for query in tokens.queries)
+        tokens.files["naip/y.tif"] = b"II*\0 this is no raster"
+        with pytest.raises(DamagedRasterError, match=r"y\.tif") as error:
+            reader.read(address.replace("x.tif", "y.tif"), NAIP_IMAGE, footprint)
+    assert "SECRET" not in str(error.value)
+    assert error.value.__context__ is None
+    assert "SECRET" not in caplog.text
