@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from distributed import Client
 from tqdm import tqdm
 
+from gl10m.manifest import parquet
 from gl10m.manifest.columns import values, where
-from gl10m.manifest.schema import ITEMS, MATCHED
+from gl10m.manifest.schema import ITEMS, MATCHED, SCENES
 from gl10m.report import funnel
 from gl10m.scene.states import states
 from pipelines import config, estimate
@@ -214,7 +215,8 @@ def _account(
     receipts = Receipts(Journal(request.root)).load()
     mine = where(receipts, "scene_key", keys.values())
     extract = extracts[job.region]
-    imagery = ("synthetic",) if request.synthetic else ("naip", "sentinel-2")
+    lr = "synthetic" if request.lr_source == "synthetic" else "sentinel-2"
+    hr = "synthetic" if request.hr_source == "synthetic" else "naip"
     return Account(
         plan=plan,
         keys=keys,
@@ -225,7 +227,7 @@ def _account(
             "lr": job.sources.lr_name,
             "hr": job.sources.hr_name,
         },
-        licences=("osm", *imagery),
+        licences=tuple(sorted({extract.licence, lr, hr})),
     )
 
 
@@ -262,6 +264,8 @@ def _summary(root: Path, failed: int) -> str:
             f"\n{failed:,} scenes could not be fetched; manifests/rejections.parquet says why. "
             "Run the same command again to try them once more."
         )
+    elif not parquet.read(root / "manifests" / "scenes.parquet", SCENES, ["scene_id"]).num_rows:
+        lines.append("\nno scene came through; manifests/rejections.parquet says why, row by row")
     else:
         lines.append(f"\nNext: gl10m split --root {root}")
     return "\n".join(lines)

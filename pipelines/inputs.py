@@ -1,7 +1,7 @@
 """What a build was asked for, and the inputs it opens: OSM files, class map, imagery sources."""
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gl10m.scene.class_map import ClassMap
@@ -122,7 +122,8 @@ def find_extract(request: BuildRequest, region: str, files: dict[str, Path]) -> 
     if region in files:
         return local_extract(files[region])
     if request.synthetic:
-        return local_extract(request.root / WORLD / "osm" / f"{region}.osm.pbf")
+        demo = local_extract(request.root / WORLD / "osm" / f"{region}.osm.pbf")
+        return replace(demo, licence="synthetic")
     return geofabrik_extract(region, cache_folder())
 
 

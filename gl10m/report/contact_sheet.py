@@ -1,5 +1,6 @@
 """Looks at scenes: the LR image beside the HR mosaic of the same ground."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,9 +8,8 @@ import numpy as np
 
 from gl10m.manifest import parquet
 from gl10m.manifest.schema import SCENES
-from gl10m.scene.class_map import ClassMap
 from gl10m.scene.grid import GRID, TILE_PIXELS, join
-from gl10m.store.reader import SceneReader
+from gl10m.store.reader import SceneReader, class_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +46,7 @@ def draw(root: Path, target: Path, scene_ids: list[str], rows: int) -> None:
     from matplotlib import pyplot as plt  # noqa: PLC0415 - as above
 
     chosen = _choose(root, scene_ids, rows)
-    names = ClassMap.bundled().names
+    names = class_names(root)
     figure, axes = plt.subplots(len(chosen), 2, figsize=(11, 5.6 * len(chosen)), squeeze=False)
     with SceneReader(root) as reader:
         for row, (left, right) in zip(chosen, axes, strict=True):
@@ -60,14 +60,15 @@ def draw(root: Path, target: Path, scene_ids: list[str], rows: int) -> None:
             right.imshow(mosaic.transpose(1, 2, 0))
             _grid_lines(right, mosaic.shape[1])
             right.set_title(f"NAIP {row['naip_date']}, {row['naip_gsd']:.1f} m, 100 tiles", fontsize=10)
-            labels = [names[number] for number in row["class_ids"] if number < len(names)]
+            labels = [names[number] for number in row["class_ids"]]
             more = f" and {len(labels) - NAMES_SHOWN} more" if len(labels) > NAMES_SHOWN else ""
             left.set_xlabel(", ".join(labels[:NAMES_SHOWN]) + more, fontsize=8, loc="left")
-            right.set_xlabel(_attribution(row), fontsize=7, loc="right")
+            right.set_xlabel(f"{row['longitude']:.4f}, {row['latitude']:.4f}", fontsize=7, loc="right")
             for axis in (left, right):
                 axis.set_xticks([])
                 axis.set_yticks([])
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0.02, 1, 1))
+    figure.text(0.99, 0.005, _attribution(root / "manifests" / "scenes.parquet"), fontsize=7, ha="right")
     with parquet.replacing(target) as temporary:
         figure.savefig(temporary, dpi=110, format="png", metadata={"Software": "gl10m"})
     plt.close(figure)
@@ -108,5 +109,7 @@ def _grid_lines(axis: Any, side: int) -> None:  # noqa: ANN401 - matplotlib has 
         axis.axvline(line * step - 0.5, color="white", linewidth=0.4, alpha=0.6)
 
 
-def _attribution(row: dict[str, Any]) -> str:
-    return f"{row['longitude']:.4f}, {row['latitude']:.4f}   labels © OpenStreetMap contributors (ODbL)"
+def _attribution(path: Path) -> str:
+    """Whom to name under the picture, from the manifest's own licences."""
+    licences = json.loads(parquet.metadata_of(path).get("gl10m.licences", "{}"))
+    return ", ".join(licence["attribution"] for _, licence in sorted(licences.items()))

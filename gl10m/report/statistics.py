@@ -7,7 +7,7 @@ from gl10m.manifest import parquet
 from gl10m.manifest.columns import values
 from gl10m.manifest.schema import SCENES, SPLITS
 from gl10m.report import funnel
-from gl10m.scene.class_map import ClassMap
+from gl10m.store.reader import class_names
 
 CLASSES_SHOWN = 20
 """Classes listed, the most frequent first; the rest is summed up."""
@@ -24,7 +24,7 @@ def describe(root: Path) -> str:
     parts = [funnel.describe_root(root), "", _splits(root, scenes.num_rows), ""]
     parts.append(_states(values(scenes, "state")))
     parts.append("")
-    parts.append(_classes(values(scenes, "class_ids")))
+    parts.append(_classes(root, values(scenes, "class_ids")))
     return "\n".join(parts)
 
 
@@ -44,15 +44,14 @@ def _states(states: list[str]) -> str:
     return "by state: " + ", ".join(f"{state} {counts[state]:,}" for state in sorted(counts))
 
 
-def _classes(labels: list[list[int]]) -> str:
-    class_map = ClassMap.bundled()
+def _classes(root: Path, labels: list[list[int]]) -> str:
+    if not labels:
+        return "no scene, no class: manifests/rejections.parquet says why"
+    names = class_names(root)
     counts = Counter(label for scene in labels for label in scene)
     found = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    names = class_map.names
-    lines = [f"{len(found)} of {len(class_map)} classes occur, {sum(counts.values()):,} labels:"]
-    for number, count in found[:CLASSES_SHOWN]:
-        name = names[number] if number < len(names) else f"class {number}"
-        lines.append(f"  {name:<18} {count:>7,}")
+    lines = [f"{len(found)} of {len(names)} classes occur, {sum(counts.values()):,} labels:"]
+    lines.extend(f"  {names[number]:<18} {count:>7,}" for number, count in found[:CLASSES_SHOWN])
     if len(found) > CLASSES_SHOWN:
         lines.append(f"  and {len(found) - CLASSES_SHOWN} more")
     return "\n".join(lines)

@@ -101,6 +101,16 @@ def regions_of(root: Path) -> list[str]:
     return regions
 
 
+def class_names(root: Path) -> tuple[str, ...]:
+    """Names of the data set's classes by id; all its regions have the same.
+
+    Raises:
+        DataSetNotFoundError: there is no data set at `root`.
+        StoreError: it is damaged.
+    """
+    return open_index(index_path(root, regions_of(root)[0])).class_names
+
+
 def open_index(path: Path) -> RegionIndex:
     """Map an index into memory and check that its rows can be trusted to be rows.
 

@@ -35,6 +35,9 @@ class Extract:
     source: str
     """Where it came from: a file name, or an address without secrets."""
 
+    licence: str = "osm"
+    """Key of gl10m.manifest.provenance.LICENCES."""
+
 
 def local_extract(path: Path) -> Extract:
     """An OSM file at hand.
