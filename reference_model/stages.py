@@ -15,7 +15,7 @@ from gl10m.scene.grid import GRID
 from reference_model.features import Features, extract
 from reference_model.holdout import Roles
 from reference_model.metrics.observation_cost import Calibration, calibrate
-from reference_model.networks.encoder import SmallEncoder
+from reference_model.networks.encoder import Backbone, SmallEncoder
 from reference_model.networks.head import SceneHead
 from reference_model.networks.positions import turned
 from reference_model.networks.predictor import Predictor, integrated
@@ -35,6 +35,9 @@ PREDICTOR, MODEL = "predictor.safetensors", "model.safetensors"
 
 COMPLETION_WEIGHT = 0.5
 """Weight of Eq. 8 beside Eq. 9 in stage II."""
+
+SCENES_AT_ONCE = 32
+"""Overviews scored at once, as in E.3."""
 
 PREDICTOR_RATE = 0.1
 """Share of stage II's learning rate that the predictor gets; the head gets all of it."""
@@ -101,8 +104,8 @@ def encoded(job: Job, encoder: SmallEncoder) -> Features:
     )
 
 
-def trained_sampler(job: Job, features: Features, texts: Texts) -> tuple[Sampler, Tensor]:
-    """Train the sampler towards G*; returns it and G* of all scenes, (scenes, 100)."""
+def worth(job: Job, features: Features, texts: Texts) -> tuple[Supervision, Tensor]:
+    """G* of all scenes, (scenes, 100), and the training percentiles behind it; takes no label."""
     gain = semantic_gain(
         features.hr_embedding,
         features.lr_embedding,
@@ -113,16 +116,20 @@ def trained_sampler(job: Job, features: Features, texts: Texts) -> tuple[Sampler
     )
     train = torch.from_numpy(job.roles.train)
     supervision = Supervision.fit(features.cues[train], gain[train], job.preset.fusion)
-    targets = supervision.targets(features.cues, gain)
+    return supervision, supervision.targets(features.cues, gain)
+
+
+def trained_sampler(job: Job, features: Features, supervision: Supervision, targets: Tensor) -> Sampler:
+    """Train the sampler towards G* of the training scenes."""
     with seeded(job.seed, "sampler") as generator:
         sampler = Sampler(job.preset.sampler, features=features.lr.shape[-1])
         if not job.run.has(SAMPLER):
-            sampler.start_at(float(targets[train].mean()))
+            sampler.start_at(float(targets[torch.from_numpy(job.roles.train)].mean()))
             _train_sampler(job, features, targets, sampler, generator)
             job.run.write_json(SUPERVISION, supervision.as_json())
             job.run.write_weights(SAMPLER, sampler.state_dict())
     sampler.load_state_dict(job.run.read_weights(SAMPLER))
-    return sampler.eval(), targets
+    return sampler.eval()
 
 
 def _train_sampler(
@@ -144,10 +151,17 @@ def _train_sampler(
 
 
 @torch.no_grad()
-def predicted_worth(job: Job, features: Features, sampler: Sampler) -> Tensor:
-    """Predicted worth of all tiles of all scenes, from LR alone: float32 (scenes, 100) in (0, 1)."""
-    parts = torch.split(torch.arange(len(job.scenes)), job.preset.sampling.batch)
-    return torch.cat([sampler(job.overviews(part), features.context(part)).sigmoid() for part in parts])
+def predicted_worth(scenes: Scenes, encoder: Backbone, sampler: Sampler) -> Tensor:
+    """Score all tiles of all scenes from their LR images; no HR tile is read.
+
+    Returns:
+        float32 (scenes, 100) in (0, 1), tile = 10 * row + column, north-west first.
+    """
+    scores = []
+    for part in torch.split(torch.arange(len(scenes)), SCENES_AT_ONCE):
+        overviews = torch.stack([scenes.scene(int(row)).lr() for row in part])
+        scores.append(sampler(overviews, encoder.tokens(overviews, "lr")).sigmoid())
+    return torch.cat(scores)
 
 
 def calibrated(job: Job, scores: Tensor) -> Calibration:

@@ -8,9 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from reference_model import stages
 from reference_model.evaluate import Model, Trial, evaluate
 from reference_model.holdout import assign
+from reference_model.metrics.retrieval import require_positives
 from reference_model.presets import Preset
 from reference_model.run import open_run
 from reference_model.scenes import Catalogue, Scenes, open_scenes, read_catalogue, read_splits
@@ -74,6 +77,7 @@ def train_on(
         say: takes lines for the user.
     """
     roles = assign(splits, catalogue.bounds, seed)
+    require_positives(catalogue.labels[torch.from_numpy(roles.test)].numpy())
     settings = {
         "preset": asdict(preset),
         "seed": seed,
@@ -109,8 +113,9 @@ def _trained_and_evaluated(job: Job, say: Say) -> dict[str, Any]:
     say("features: every image encoded once")
     features = stages.encoded(job, encoder)
     say("sampler: the worth of a tile, from LR alone")
-    sampler, targets = stages.trained_sampler(job, features, texts)
-    scores = stages.predicted_worth(job, features, sampler)
+    supervision, targets = stages.worth(job, features, texts)
+    sampler = stages.trained_sampler(job, features, supervision, targets)
+    scores = stages.predicted_worth(job.scenes, encoder, sampler)
     calibration = stages.calibrated(job, scores)
     say("predictor: the whole scene from some of its tiles (stage I)")
     predictor, mean = stages.trained_predictor(job, features, encoder)

@@ -92,13 +92,25 @@ def mean_average_precision(
     Raises:
         NoEvaluableClassError: no class has a positive.
     """
-    if not relevant.any():
-        raise NoEvaluableClassError(
-            f"mAP@{k} needs a class with a positive; none of {relevant.shape[1]} classes has one among "
-            f"{len(relevant)} scenes. Hold out more scenes, or build more states."
-        )
+    require_positives(relevant)
     per_class = average_precision(ranked_relevance(scores, relevant, seed), k)
     return Retrieval(float(np.nanmean(per_class)), per_class)
+
+
+def require_positives(relevant: NDArray[np.bool_]) -> None:
+    """Make sure that a gallery can be evaluated at all.
+
+    Args:
+        relevant: bool (scenes, classes).
+
+    Raises:
+        NoEvaluableClassError: no class has a positive.
+    """
+    if not relevant.any():
+        raise NoEvaluableClassError(
+            f"average precision needs a class with a positive; none of {relevant.shape[1]} classes has one "
+            f"among {len(relevant)} held-out scenes. Hold out more scenes, or build more states."
+        )
 
 
 def chance_level(relevant: NDArray[np.bool_]) -> float:

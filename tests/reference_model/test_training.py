@@ -1,0 +1,242 @@
+"""From scenes to a result: the whole way on a small world, and what may not leak on it."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from reference_model import stages
+from reference_model.cli import table, train
+from reference_model.features import FeatureCacheError, extract
+from reference_model.holdout import assign
+from reference_model.metrics.observation_cost import calibrate
+from reference_model.metrics.retrieval import NoEvaluableClassError
+from reference_model.networks.encoder import EncoderParameters, SmallEncoder
+from reference_model.networks.predictor import Predictor, PredictorParameters
+from reference_model.networks.sampler import Sampler, SamplerParameters
+from reference_model.objectives.losses import RunningMean, centred_cosine
+from reference_model.objectives.masking import random_masks
+from reference_model.optimise import Schedule, TrainingDivergedError, optimise
+from reference_model.presets import Preset
+from reference_model.run import RunBusyError, RunMismatchError, open_run
+from reference_model.scenes import read_catalogue
+from reference_model.train import train_on
+from tests.reference_model.worlds import World
+
+SPLITS = ["train"] * 9 + ["val"] * 2 + ["test"] * 5
+
+SMALL = Preset(
+    name="small test",
+    encoder=EncoderParameters(input_px=32, dim=24, depth=1, heads=2, embedding=16),
+    sampler=SamplerParameters(input_px=80, dim=16, depth=1, heads=2),
+    predictor=PredictorParameters(dim=24, depth=1, heads=2),
+    pretraining=Schedule(steps=12, batch=16, learning_rate=1e-3),
+    sampling=Schedule(steps=8, batch=4, learning_rate=1e-3),
+    completion=Schedule(steps=8, batch=4, learning_rate=1e-3),
+    alignment=Schedule(steps=8, batch=4, learning_rate=1e-3),
+    random_draws=2,
+)
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(len(SPLITS))
+
+
+def run(world: World, out: Path, seed: int = 0) -> tuple[dict[str, Any], list[str]]:
+    said: list[str] = []
+    catalogue = read_catalogue(world)
+    metrics = train_on(
+        world, catalogue, SPLITS, out, preset=SMALL, seed=seed, target_obr=0.123, say=said.append
+    )
+    return metrics, said
+
+
+@pytest.fixture(scope="module")
+def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "first"
+    run(world, out)
+    return out
+
+
+def test_a_run_leaves_weights_threshold_log_and_result(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert names == {
+        *("config.json", "log.jsonl", ".lock", "features", "metrics.json"),
+        *("encoder.safetensors", "texts.safetensors", "supervision.json", "sampler.safetensors"),
+        *("calibration.json", "predictor.safetensors", "model.safetensors"),
+    }
+    metrics = json.loads((finished / "metrics.json").read_text())
+    rows = metrics["observations"]
+    assert list(rows) == ["LR only", "full", "sparse, random", "sparse, sampler"]
+    assert rows["LR only"]["OBR"] == 0
+    assert rows["full"]["OBR"] == 1
+    assert rows["sparse, random"]["OBR"] == pytest.approx(rows["sparse, sampler"]["OBR"])
+    assert metrics["scenes"] == {"train": 9, "val": 2, "test": 5}
+    assert all(0 <= row[f"mAP@{k}"] <= 1 for row in rows.values() for k in SMALL.ranks)
+
+
+def test_a_finished_run_is_shown_not_repeated(world: World, finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.iterdir() if path.name != ".lock"}
+    metrics, said = run(world, finished)
+    assert said == [f"{finished} is a finished run; this is its result."]
+    assert metrics == json.loads((finished / "metrics.json").read_text())
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
+    world: World, finished: Path, tmp_path: Path
+) -> None:
+    run(world, tmp_path / "again")
+    run(world, tmp_path / "other", seed=1)
+    for name in ("metrics.json", "model.safetensors", "sampler.safetensors"):
+        first = (finished / name).read_bytes()
+        assert (tmp_path / "again" / name).read_bytes() == first
+        assert (tmp_path / "other" / name).read_bytes() != first
+
+
+@pytest.mark.parametrize("lost", [("model", "metrics"), ("sampler", "calibration", "model", "metrics")])
+def test_a_run_that_was_cut_off_ends_in_the_same_bytes(
+    world: World, finished: Path, tmp_path: Path, lost: tuple[str, ...]
+) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    for name in lost:
+        next(copy.glob(f"{name}.*")).unlink()
+    (copy / ".tmp-0123-model.safetensors").write_bytes(b"half")
+    run(world, copy)
+    assert (copy / "metrics.json").read_bytes() == (finished / "metrics.json").read_bytes()
+    assert not list(copy.glob(".tmp-*"))
+
+
+def test_a_run_folder_refuses_other_settings_and_a_second_process(world: World, finished: Path) -> None:
+    with pytest.raises(RunMismatchError, match="seed differ"):
+        run(world, finished, seed=5)
+    with (
+        open_run(finished, json.loads((finished / "config.json").read_text())["settings"]),
+        pytest.raises(RunBusyError, match="another process"),
+    ):
+        run(world, finished)
+
+
+def test_the_plan_needs_no_hr(world: World) -> None:
+    torch.manual_seed(0)
+    encoder, sampler = SmallEncoder(SMALL.encoder), Sampler(SMALL.sampler, features=24)
+    blind = World(len(SPLITS))
+    for scene in blind.drawn:
+        scene.mosaic = torch.zeros(0)
+    with_hr = stages.predicted_worth(world, encoder, sampler)
+    without = stages.predicted_worth(blind, encoder, sampler)
+    assert torch.equal(without, with_hr)
+    assert torch.equal(calibrate(without).select(without), calibrate(with_hr).select(with_hr))
+    assert not any(scene.asked for scene in blind.drawn)
+
+
+def test_permuted_labels_leave_the_supervision_identical(world: World, finished: Path) -> None:
+    catalogue = read_catalogue(world)
+    settings = json.loads((finished / "config.json").read_text())["settings"]
+    with open_run(finished, settings) as folder:
+        job = stages.Job(
+            run=folder,
+            preset=SMALL,
+            seed=0,
+            target_obr=0.123,
+            scenes=world,
+            catalogue=catalogue,
+            roles=assign(SPLITS, catalogue.bounds, 0),
+        )
+        encoder, texts = stages.trained_encoder(job)
+        features = stages.encoded(job, encoder)
+        order = torch.randperm(len(world), generator=torch.Generator().manual_seed(1))
+        permuted = replace(
+            catalogue, labels=catalogue.labels[order], tile_labels=catalogue.tile_labels[order].flip(1)
+        )
+        first = stages.worth(job, features, texts)
+        second = stages.worth(replace(job, catalogue=permuted), features, texts)
+    assert first[0] == second[0]
+    assert torch.equal(first[1], second[1])
+
+
+def test_features_of_another_encoder_are_refused(tmp_path: Path) -> None:
+    small = World(1)
+    encoder = SmallEncoder(SMALL.encoder).requires_grad_(requires_grad=False)
+    made = extract(
+        small, encoder, tokens_per_side=2, folder=tmp_path / "features", made_from={"weights": "a"}
+    )
+    assert made.hr.shape == (1, 100, 4, 24)
+    assert made.hr.dtype == torch.float16
+    with pytest.raises(FeatureCacheError, match="weights differ"):
+        extract(small, encoder, tokens_per_side=2, folder=tmp_path / "features", made_from={"weights": "b"})
+
+
+def test_no_evaluable_class_is_a_clear_error(tmp_path: Path) -> None:
+    unlabelled = World(len(SPLITS))
+    for scene, split in zip(unlabelled.drawn, SPLITS, strict=True):
+        if split == "test":
+            scene.labels = torch.zeros_like(scene.labels)
+    with pytest.raises(NoEvaluableClassError, match="Hold out more scenes"):
+        run(unlabelled, tmp_path / "run")
+
+
+def test_sixty_steps_teach_the_predictor_more_than_a_constant() -> None:
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    ground = torch.randn(5, 8, generator=generator)
+    kinds = torch.randint(0, 5, (24, 1, 1), generator=generator).expand(24, 10, 10).clone()
+    kinds[:, :, 5:] = torch.randint(0, 5, (24, 1, 1), generator=generator)
+    scenes = ground[kinds.flatten(1)][:, :, None] + 0.3 * torch.randn(24, 100, 1, 8, generator=generator)
+    context = torch.stack([scenes[:, 0, 0], scenes[:, 9, 0]] * 2, dim=1)
+    predictor = Predictor(
+        PredictorParameters(dim=32, depth=1, heads=2, bottleneck=1),
+        features=8,
+        tokens_per_side=1,
+        context_side=2,
+    )
+    mean, history = RunningMean(8), []
+
+    def losses(_: int) -> dict[str, torch.Tensor]:
+        rows = torch.randint(0, 24, (8,), generator=generator)
+        selected = random_masks(8, generator)
+        predicted = predictor(scenes[rows][selected], selected, context[rows])
+        loss = centred_cosine(predicted, scenes[rows], mean(scenes[rows]))
+        history.append(loss.item())
+        return {"completion": loss}
+
+    schedule = Schedule(steps=60, batch=8, learning_rate=3e-3)
+    optimise("smoke", {predictor: 1.0, mean: 1.0}, schedule, losses, lambda **_: None)
+    assert history[0] > 0.9
+    assert sum(history[-10:]) / 10 < 0.6
+
+
+def test_a_loss_that_is_no_number_stops_the_training() -> None:
+    layer = torch.nn.Linear(1, 1)
+    schedule = Schedule(steps=3, batch=1, learning_rate=1.0)
+    with pytest.raises(TrainingDivergedError, match="stage x is nan at step 0"):
+        optimise(
+            "x", {layer: 1.0}, schedule, lambda _: {"loss": layer.weight.sum() * torch.nan}, lambda **_: None
+        )
+
+
+def test_the_table_names_cost_quality_and_chance(finished: Path) -> None:
+    shown = table(json.loads((finished / "metrics.json").read_text()) | {"preset": "tiny"})
+    for words in (
+        "LR only",
+        "sparse, sampler",
+        "OBR",
+        "mAP@20",
+        "chance level",
+        "no reproduction",
+        "of 5 have",
+    ):
+        assert words in shown
+
+
+def test_a_folder_without_a_data_set_is_one_clear_line(tmp_path: Path) -> None:
+    result = CliRunner().invoke(train, ["--root", str(tmp_path / "nothing")])
+    assert isinstance(result.exception, FileNotFoundError)
+    assert "gl10m build" in str(result.exception)
+    assert not (tmp_path / "nothing").exists()
