@@ -14,6 +14,8 @@ from osmium.io import Reader
 from osmium.osm import AREA, NODE, RELATION, WAY
 from osmium.osm.types import Area, Relation, Way
 
+from pipelines.sources.osm_file import check_id
+
 RING_NODES = 4
 """A ring has three corners and comes back to the first."""
 
@@ -69,12 +71,16 @@ def survey(
         keys: keys of the tags of interest; objects with none of them never reach Python.
         carries: whether a tag is of interest.
         is_line: whether a closed way with these tags is a line and no area.
+
+    Raises:
+        OsmFileError: such an object has an id below 1.
     """
     found = Survey()
     for entity in osmium.FileProcessor(str(path), WAY | RELATION).with_filter(KeyFilter(*keys)):
         tags = {tag.k: tag.v for tag in entity.tags}
         if not any(carries(key, value) for key, value in tags.items()):
             continue
+        check_id(path, entity.id)
         if isinstance(entity, Way):
             _survey_way(found, entity, tags, is_line)
         elif isinstance(entity, Relation) and tags.get("type") in AREA_RELATIONS:

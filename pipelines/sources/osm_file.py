@@ -101,12 +101,17 @@ def _is_sorted(path: Path) -> bool:
         raise OsmFileError(f"{path.name} holds no OSM object. Choose an extract that covers the region.")
     in_order = True
     for before, after in itertools.pairwise(itertools.chain([first], places)):
-        _check_id(path, before[1])
+        check_id(path, before[1])
         in_order = in_order and before < after
     return in_order
 
 
-def _check_id(path: Path, number: int) -> None:
+def check_id(path: Path, number: int) -> None:
+    """Refuse an object that is not in OpenStreetMap.
+
+    Raises:
+        OsmFileError: the id is below 1.
+    """
     if number < 1:
         raise OsmFileError(
             f"{path.name} holds an object with the id {number}: ids of OpenStreetMap begin at 1, lower ones "
