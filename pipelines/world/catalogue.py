@@ -192,7 +192,7 @@ def _feature(name: str, collection: str, corners: list[tuple[float, float]]) -> 
         "links": [
             {"rel": "collection", "type": "application/json", "href": f"collections/{collection}"},
             {"rel": "parent", "type": "application/json", "href": f"collections/{collection}"},
-            {"rel": "root", "type": "application/json", "href": ""},
+            {"rel": "root", "type": "application/json", "href": "."},
             {"rel": "self", "type": "application/geo+json", "href": f"collections/{collection}/items/{name}"},
         ],
     }
@@ -226,8 +226,8 @@ def collection(name: str, items: Iterable[Item]) -> dict[str, Any]:
         "item_assets": bands,
         "links": [
             {"rel": "items", "type": "application/geo+json", "href": f"collections/{name}/items"},
-            {"rel": "root", "type": "application/json", "href": ""},
-            {"rel": "parent", "type": "application/json", "href": ""},
+            {"rel": "root", "type": "application/json", "href": "."},
+            {"rel": "parent", "type": "application/json", "href": "."},
             {"rel": "self", "type": "application/json", "href": f"collections/{name}"},
         ],
     }

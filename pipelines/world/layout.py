@@ -15,7 +15,7 @@ from pipelines.world.plan import RURAL_ZONES, SHAPES, SITES, URBAN_ZONES, ZONES,
 SITE_DEGREES = 0.125
 """Side of a site: two quarter quads."""
 
-MARGIN_DEGREES = 0.008
+MARGIN_DEGREES = 0.005
 """How far the map reaches beyond the imagery: what lies there has no coverage."""
 
 ZONE_METRES = 1440.0
@@ -25,7 +25,7 @@ LOT_METRES = 120.0
 _METRES_A_DEGREE = 111_200.0
 _TOWN_RADIUS_METRES = 3200.0
 _TRIES = 12
-_BUILT_SHARE = 0.5  # of the plan's counts: keeps the labels of a footprint near the paper's 6.2
+_BUILT_SHARE = 0.4  # of the plan's counts: keeps the labels of a footprint near the paper's 6.2
 _COURTYARD_CHANCE = 0.12
 _COURTYARD_METRES = 60.0
 

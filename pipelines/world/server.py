@@ -36,6 +36,9 @@ MOST_BODY_BYTES = 1_000_000
 IDLE_SECONDS = 60
 """A connection that says nothing for so long is closed."""
 
+POLL_SECONDS = 0.05
+"""How long the server takes at most to see that it is to stop."""
+
 _ONE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _JSON, _GEOJSON = "application/json", "application/geo+json"
 
@@ -61,7 +64,9 @@ def serve(world: Path, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
         OSError: the port is taken.
     """
     server = _Server((host, port), _Catalogue(world))
-    thread = threading.Thread(target=server.serve_forever, name="world server", daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, args=(POLL_SECONDS,), name="world server", daemon=True
+    )
     thread.start()
     try:
         yield server.address
@@ -244,7 +249,10 @@ class _Handler(BaseHTTPRequestHandler):
         """An item or a collection with this server's address before its hrefs."""
         base = self.server.address
         placed = dict(about)
-        placed["links"] = [{**link, "href": f"{base}/{link['href']}".rstrip("/")} for link in about["links"]]
+        placed["links"] = [
+            {**link, "href": base if link["href"] == "." else f"{base}/{link['href']}"}
+            for link in about["links"]
+        ]
         if "assets" in about:
             placed["assets"] = {
                 key: {**asset, "href": f"{base}/{asset['href']}"} for key, asset in about["assets"].items()

@@ -241,7 +241,7 @@ def _sky(
     west, south, east, north = bounds
     x, y = from_degrees(home).transform([west, east], [south, north])
     seed = hashlib.sha256(f"{region} {acquisition.day.isoformat()}".encode()).digest()[:4]
-    standing = (x[0] + 0.7 * (x[1] - x[0]), y[0] + 0.3 * (y[1] - y[0]), parameters.standing_cloud_metres)
+    standing = (x[0] + 0.3 * (x[1] - x[0]), y[0] + 0.65 * (y[1] - y[0]), parameters.standing_cloud_metres)
     cut = acquisition.swath_share < 1
     return Sky(
         seed=int.from_bytes(seed, "little"),
