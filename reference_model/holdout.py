@@ -5,8 +5,9 @@ the demo with CA and TX, has none to keep aside; then blocks of neighbouring sce
 held-out footprint ever overlaps one that is trained on: training scenes that do are dropped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import shapely
@@ -17,6 +18,9 @@ BLOCKS = 8
 
 BLOCKS_HELD_OUT = {"test": 2, "val": 1}
 """Blocks that stand in for a split that the data set does not have."""
+
+Rows = NDArray[np.int64]
+"""Rows of the catalogue."""
 
 FEWEST = {"train": 8, "val": 2, "test": 4}
 """Scenes without which a role cannot be filled."""
@@ -49,27 +53,27 @@ def assign(splits: Sequence[str], bounds: NDArray[np.float64], seed: int) -> Rol
     Args:
         splits: the split of each scene; others than train, val and test take no part.
         bounds: (scenes, 4), west, south, east, north in degrees, EPSG:4326.
-        seed: chooses the blocks.
+        seed: chooses between blocks that are equally good to hold out.
 
     Raises:
         TooFewScenesError: a role would have too few scenes.
     """
     rows = {name: np.flatnonzero(np.array(splits, dtype=object) == name) for name in FEWEST}
+    taking_part = sum(len(part) for part in rows.values())
     missing = [name for name in BLOCKS_HELD_OUT if not len(rows[name])]
-    if missing:
-        rows |= _carved(rows["train"], bounds, missing, seed)
-    before = sum(len(part) for part in rows.values())
-    rows["val"] = _clear_of(rows["val"], rows["test"], bounds)
-    rows["train"] = _clear_of(rows["train"], np.concatenate([rows["val"], rows["test"]]), bounds)
-    dropped = before - sum(len(part) for part in rows.values())
+    overlaps = _overlaps(bounds)
+    choices = _choices(rows, bounds, missing, seed)
+    cleared = [_cleared(choice, overlaps, len(bounds)) for choice in choices]
+    best = max(cleared, key=_goodness)
+    dropped = taking_part - sum(len(part) for part in best.values())
     for name, fewest in FEWEST.items():
-        if len(rows[name]) < fewest:
+        if len(best[name]) < fewest:
             raise TooFewScenesError(
                 f"the reference model needs at least {fewest} scenes for {name}; the data set has "
-                f"{len(rows[name])} of {len(splits)} left for it ({dropped} dropped because they overlap "
+                f"{len(best[name])} of {len(splits)} left for it ({dropped} dropped because they overlap "
                 "held-out ground). Build more scenes, or more states."
             )
-    return Roles(**rows, dropped=dropped, held_out=_in_words(missing))
+    return Roles(**best, dropped=dropped, held_out=_in_words(missing))
 
 
 def blocks(bounds: NDArray[np.float64], count: int) -> list[NDArray[np.int64]]:
@@ -93,31 +97,53 @@ def blocks(bounds: NDArray[np.float64], count: int) -> list[NDArray[np.int64]]:
     return parts
 
 
-def _carved(
-    train: NDArray[np.int64], bounds: NDArray[np.float64], missing: list[str], seed: int
-) -> dict[str, NDArray[np.int64]]:
-    """Move whole blocks from train to the splits that are missing."""
-    cut = blocks(bounds[train], BLOCKS)
-    order = iter(np.random.default_rng(seed).permutation(len(cut)))
-    taken = {
-        name: [cut[place] for _, place in zip(range(BLOCKS_HELD_OUT[name]), order, strict=False)]
-        for name in missing
-    }
-    taken["train"] = [cut[place] for place in order]
-    return {
-        name: np.sort(train[np.concatenate([np.empty(0, np.int64), *parts])]) for name, parts in taken.items()
-    }
+def _choices(
+    rows: Mapping[str, Rows], bounds: NDArray[np.float64], missing: Sequence[str], seed: int
+) -> list[dict[str, Rows]]:
+    """All ways to move whole blocks from train to the missing splits, in an order the seed decides."""
+    if not missing:
+        return [dict(rows)]
+    train = rows["train"]
+    cut = [train[part] for part in blocks(bounds[train], BLOCKS)]
+    order = np.random.default_rng(seed).permutation(len(cut)).tolist()
+    ways: list[dict[str, Rows]] = []
+    for taken in permutations(order, sum(BLOCKS_HELD_OUT[name] for name in missing)):
+        way, rest = dict(rows), list(taken)
+        for name in missing:
+            own, rest = rest[: BLOCKS_HELD_OUT[name]], rest[BLOCKS_HELD_OUT[name] :]
+            way[name] = np.sort(np.concatenate([cut[place] for place in own]))
+        left = [cut[place] for place in range(len(cut)) if place not in taken]
+        way["train"] = np.sort(np.concatenate([np.empty(0, np.int64), *left]))
+        ways.append(way)
+    return ways
 
 
-def _clear_of(
-    rows: NDArray[np.int64], others: NDArray[np.int64], bounds: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    """Rows whose footprint overlaps none of the others'."""
+def _goodness(roles: Mapping[str, Rows]) -> tuple[int, int]:
+    """Roles that have enough scenes, then scenes that are kept."""
+    enough = sum(len(roles[name]) >= fewest for name, fewest in FEWEST.items())
+    return enough, sum(len(part) for part in roles.values())
+
+
+def _cleared(roles: Mapping[str, Rows], overlaps: Rows, scenes: int) -> dict[str, Rows]:
+    """Drop validation scenes that overlap a test scene, then training scenes that overlap either."""
+    clear = dict(roles)
+    for name, held_out in (("val", ("test",)), ("train", ("val", "test"))):
+        kept_aside = np.zeros(scenes, dtype=bool)
+        for other in held_out:
+            kept_aside[clear[other]] = True
+        touched = np.zeros(scenes, dtype=bool)
+        touched[overlaps[0][kept_aside[overlaps[1]]]] = True
+        clear[name] = clear[name][~touched[clear[name]]]
+    return clear
+
+
+def _overlaps(bounds: NDArray[np.float64]) -> Rows:
+    """Pairs of scenes that share ground, (2, pairs), each pair in both orders."""
     west, south, east, north = bounds.T
     edge = SHARED_EDGE_DEGREES
     shrunk = shapely.box(west + edge, south + edge, east - edge, north - edge)
-    hit, _ = shapely.STRtree(shrunk[others]).query(shrunk[rows], predicate="intersects")
-    return np.delete(rows, np.unique(hit))
+    pairs: Rows = shapely.STRtree(shrunk).query(shrunk, predicate="intersects")
+    return pairs
 
 
 def _in_words(missing: list[str]) -> str:
