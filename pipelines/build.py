@@ -36,6 +36,7 @@ from pipelines.inputs import (
 from pipelines.publish import Account, available, publish
 from pipelines.region import RegionJob, RegionPlan, prepare
 from pipelines.sources.extracts import Extract
+from pipelines.sources.retrying import announce_retries
 from pipelines.world.demo import assemble, demo_region
 
 _Task = TypeVar("_Task")
@@ -63,6 +64,7 @@ def build(request: BuildRequest) -> BuildReport:
         BuildLockedError: another build writes into the same folder.
         OSError: the folder cannot be written, or a source cannot be reached.
     """
+    announce_retries()
     files = osm_files(request)
     parameters = config.load(request.config)
     class_map = read_class_map(request.class_map)

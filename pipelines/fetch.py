@@ -10,6 +10,7 @@ from pipelines.config import BuildParameters
 from pipelines.execution.fragments import make_fragment
 from pipelines.execution.journal import Journal
 from pipelines.region import Sources, named_items
+from pipelines.sources.retrying import announce_retries
 from pipelines.stages.consistency import check_pairs
 from pipelines.stages.hr import fetch_hr
 from pipelines.stages.lr import fetch_lr
@@ -48,6 +49,7 @@ def fetch(batch: Batch) -> dict[str, int]:
     Returns:
         How many scenes were kept, rejected and failed.
     """
+    announce_retries()
     parameters = batch.parameters
     lr = fetch_lr(batch.matched, batch.items, batch.sources.lr, batch.region, parameters.lr)
     hr = fetch_hr(lr.kept, batch.items, batch.sources.hr, batch.region, parameters.hr)

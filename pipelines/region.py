@@ -18,6 +18,7 @@ from gl10m.scene.rejection import Reason
 from pipelines.config import BuildParameters
 from pipelines.execution.journal import Journal, key_of
 from pipelines.sources.imagery import Imagery, Sensor
+from pipelines.sources.retrying import announce_retries
 from pipelines.stages.classes import map_classes
 from pipelines.stages.coverage import within_coverage
 from pipelines.stages.footprints import make_footprints
@@ -91,6 +92,7 @@ def prepare(job: RegionJob) -> RegionPlan:
         EmptyExtractError: no object of the file can anchor a scene.
         SourceUnavailableError: a catalogue does not answer.
     """
+    announce_retries()
     parameters, class_map, region, journal = job.parameters, job.class_map, job.region, job.journal
     counts: list[dict[str, Any]] = []
     dropped: list[Path] = []

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import dask
-from distributed import Client, Future, LocalCluster, as_completed
+from distributed import Client, Future, LocalCluster, as_completed, wait
+
+PATIENCE_SECONDS = 120
+"""How long Ctrl-C waits for tasks under way."""
+
+_LOG = logging.getLogger("gl10m")
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -99,10 +104,25 @@ def run(
     for _ in range(workers * TASKS_PER_WORKER):
         if not submit_next():
             break
-    for future in done:
-        task = running.pop(future)
-        error = future.exception()
-        outcome = future.result() if error is None else TaskFailure(task, error)
-        future.release()
-        yield task, outcome
-        submit_next()
+    try:
+        for future in done:
+            task = running.pop(future)
+            yield task, _outcome(task, future)
+            submit_next()
+    except KeyboardInterrupt:
+        _finish_under_way(running)
+        raise
+
+
+def _outcome(task: _Task, future: "Future[_Result]") -> _Result | TaskFailure:
+    error = future.exception()
+    outcome: _Result | TaskFailure = future.result() if error is None else TaskFailure(task, error)
+    future.release()
+    return outcome
+
+
+def _finish_under_way(running: "dict[Future[_Result], _Task]") -> None:
+    """Let tasks that a worker holds end, so that what they fetched is committed; a second Ctrl-C does not wait."""
+    _LOG.warning("stopping: finishing %d tasks under way; Ctrl-C again leaves them", len(running))
+    with contextlib.suppress(TimeoutError):
+        wait(list(running), timeout=PATIENCE_SECONDS)
