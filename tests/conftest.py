@@ -4,9 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from gl10m.scene.class_map import ClassMap
 from tests.worlds import write_world
+
+# The same examples in every run, and no clock: a busy machine is no failure.
+settings.register_profile("gl10m", deadline=None, derandomize=True)
+settings.load_profile("gl10m")
 
 
 @pytest.fixture(scope="session")
