@@ -9,7 +9,7 @@ from gl10m.manifest.columns import values
 from gl10m.report import funnel
 from pipelines.execution.fragments import Receipts
 from pipelines.execution.journal import Journal
-from pipelines.execution.lock import BuildLockedError, locked
+from pipelines.execution.lock import is_locked
 
 
 def describe(root: Path) -> str:
@@ -27,7 +27,7 @@ def describe(root: Path) -> str:
     done: dict[str, Counter[str]] = {}
     for state, outcome in zip(values(receipts, "state"), values(receipts, "outcome"), strict=True):
         done.setdefault(str(state), Counter())[str(outcome)] += 1
-    lines = [f"build in {root}: {'running' if _is_running(root) else 'not running'}"]
+    lines = [f"build in {root}: {'running' if is_locked(root) else 'not running'}"]
     for folder in sorted((journal.folder / "stages").glob("[A-Z][A-Z]")):
         counts = done.get(folder.name, Counter())
         asked = _rows(folder)
@@ -45,11 +45,3 @@ def describe(root: Path) -> str:
 def _rows(folder: Path) -> int | None:
     found = sorted(folder.glob("matching-*.kept.parquet"))
     return pq.read_metadata(found[0]).num_rows if found else None
-
-
-def _is_running(root: Path) -> bool:
-    try:
-        with locked(root):
-            return False
-    except BuildLockedError:
-        return True

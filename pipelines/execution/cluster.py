@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -58,21 +60,44 @@ def cluster(workers: int | None, scheduler: str | None) -> Iterator[Client]:
         with client:
             yield client
         return
-    # One thread a process: GDAL datasets are not shared between threads.
-    # The dashboard stays on the loopback; by default Dask would open it to the network.
     with (
+        _local_cluster(workers or os.cpu_count() or 1) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def _local_cluster(workers: int) -> LocalCluster:
+    """Worker processes on this machine.
+
+    One thread a process, since GDAL datasets are not shared between threads. The dashboard stays on the
+    loopback; by default Dask would open it to the network.
+    """
+    with (
+        _deaf_children(),
         dask.config.set({"distributed.worker.daemon": True, "distributed.admin.tick.limit": "60s"}),
-        LocalCluster(
-            n_workers=workers or os.cpu_count() or 1,
+    ):
+        return LocalCluster(
+            n_workers=workers,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
-        ) as local,
-        Client(local, set_as_default=False) as client,
-    ):
-        yield client
+        )
+
+
+@contextlib.contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes started meanwhile do not hear Ctrl-C, which a terminal sends to all: the driver decides."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers, and only it hears Ctrl-C
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run(
@@ -122,7 +147,7 @@ def _outcome(task: _Task, future: "Future[_Result]") -> _Result | TaskFailure:
 
 
 def _finish_under_way(running: "dict[Future[_Result], _Task]") -> None:
-    """Let tasks that a worker holds end, so that what they fetched is committed; a second Ctrl-C does not wait."""
+    """Let tasks that a worker holds end, so that what they fetched is committed; a second Ctrl-C leaves."""
     _LOG.warning("stopping: finishing %d tasks under way; Ctrl-C again leaves them", len(running))
     with contextlib.suppress(TimeoutError):
         wait(list(running), timeout=PATIENCE_SECONDS)

@@ -11,6 +11,7 @@ Two kinds of results are kept, both below `<root>/.gl10m/`:
 """
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +28,14 @@ from pipelines.execution.lock import WORK
 
 KEY_LENGTH = 20
 """Hexadecimal digits of a digest that stand in a file name: 80 bits."""
+
+
+_PUBLISHED_NAME = re.compile(r"(data|index|manifests|\.gl10m)/[A-Za-z0-9_-][A-Za-z0-9._-]*")
+"""What a publication may touch; the record on disk could have been altered."""
+
+
+class JournalError(ValueError):
+    """The journal of a data set holds what no build wrote."""
 
 
 def key_of(*parts: object) -> str:
@@ -175,10 +184,19 @@ class Transaction:
         self.recover()
 
     def recover(self) -> None:
-        """Finish a publication that was cut short, and clear the staging folder."""
+        """Finish a publication that was cut short, and clear the staging folder.
+
+        Raises:
+            JournalError: the record names files that no data set has.
+        """
         if self._record.exists():
             for line in self._record.read_text(encoding="utf-8").splitlines():
-                verb, name = line.split("\t")
+                verb, _, name = line.partition("\t")
+                if not _PUBLISHED_NAME.fullmatch(name):
+                    raise JournalError(
+                        f"{self._record} asks for a change of {name!r}, which is no file of a data set. "
+                        "Delete the record and build again."
+                    )
                 self._carry_out(verb, name)
             self._record.unlink()
         shutil.rmtree(self._folder, ignore_errors=True)

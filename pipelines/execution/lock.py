@@ -41,3 +41,15 @@ def locked(root: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def is_locked(root: Path) -> bool:
+    """Whether a build is writing into the data set at `root` at this moment."""
+    try:
+        with (root / WORK / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

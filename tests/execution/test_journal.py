@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gl10m.manifest.outcome import Ledger, Outcome
 from gl10m.manifest.schema import POLYGONS
 from gl10m.scene.rejection import Reason
-from pipelines.execution.journal import Journal, Transaction, key_of
+from pipelines.execution.journal import Journal, JournalError, Transaction, key_of
 
 
 def outcome_of(ids: list[str]) -> Outcome:
@@ -131,3 +131,14 @@ def test_a_table_is_kept_by_its_key(tmp_path: Path) -> None:
     journal.table("items", "CA", "k", lambda: pa.table({"a": [1]}))
     again = journal.table("items", "CA", "k", lambda: pa.table({"a": [2]}))
     assert again.to_pydict() == {"a": [1]}
+
+
+def test_an_altered_record_reaches_no_file_outside_the_data_set(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    root = tmp_path / "root"
+    (root / ".gl10m").mkdir(parents=True)
+    (root / ".gl10m" / "commit.txt").write_text("drop\tdata/../../victim")
+    with pytest.raises(JournalError, match="no file of a data set"):
+        Transaction(root).recover()
+    assert victim.read_text() == "precious"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.execution.lock import BuildLockedError, locked
+from pipelines.execution.lock import BuildLockedError, is_locked, locked
 
 HOLD = """
 import sys
@@ -25,9 +25,11 @@ def test_a_second_build_is_told_who_holds_the_folder_and_a_killed_one_holds_noth
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
+        assert is_locked(tmp_path)
         with pytest.raises(BuildLockedError, match=str(holder.pid)), locked(tmp_path):
             pass
         holder.send_signal(signal.SIGKILL)
         holder.wait()
     with locked(tmp_path):
         pass
+    assert not is_locked(tmp_path)
