@@ -15,6 +15,7 @@ from pyproj import Transformer
 from rasterio.features import rasterize
 
 from gl10m.scene.class_map import ClassMap
+from gl10m.scene.footprint import LARGEST_LATITUDE
 from pipelines.world.grids import PixelFrame, from_degrees, utm_zone, wgs84_utm
 from pipelines.world.ground import BACKGROUNDS, Atlas, atlas, ground_of, smooth_noise
 
@@ -30,6 +31,7 @@ RELIEF = 20
 
 _MOST_MIXTURES = 250
 _LONGEST_EDGE_DEGREES = 0.005
+_ZONE_REACH_DEGREES = 8.0
 _RELIEF_CELL_METRES = 16
 _BACKGROUND_CELL_METRES = 16
 
@@ -93,8 +95,8 @@ class Landscape:
         self.mixtures, values = _mixtures([mixtures[k] for k in order], [anchors[k] for k in order])
         self._values = values + len(BACKGROUNDS)
         self._slugs = [concept.slug for concept in class_map.concepts]
-        west, south, east, north = shapely.total_bounds(shapes)
-        middle = ((west + east) / 2, (south + north) / 2)
+        # The middle of the anchors: one polygon around half the globe must not move it.
+        middle = tuple(float(np.median(polygons[axis].to_numpy())) for axis in ("longitude", "latitude"))
         self.home = wgs84_utm(utm_zone(middle[0]), middle[1])
         self._sheets: dict[int, tuple[NDArray[np.object_], shapely.STRtree]] = {}
         self.digest = hashlib.sha256(
@@ -171,9 +173,20 @@ class Landscape:
             def project(points: NDArray[np.float64]) -> NDArray[np.float64]:
                 return np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
 
-            projected = shapely.transform(self._shapes, project)
+            projected = shapely.transform(_near_zone(self._shapes, epsg % 100), project)
             self._sheets[epsg] = (projected, shapely.STRtree(projected))
         return self._sheets[epsg]
+
+
+def _near_zone(shapes: NDArray[np.object_], zone: int) -> NDArray[np.object_]:
+    """The shapes without what lies so far from a zone that its projection gives nonsense."""
+    meridian = 6 * zone - 183
+    west, east = meridian - _ZONE_REACH_DEGREES, meridian + _ZONE_REACH_DEGREES
+    bounds = shapely.bounds(shapes)
+    far = (bounds[:, 0] < west) | (bounds[:, 2] > east)
+    near = shapes.copy()
+    near[far] = shapely.clip_by_rect(shapes[far], west, -LARGEST_LATITUDE, east, LARGEST_LATITUDE)
+    return near
 
 
 def _mixtures(

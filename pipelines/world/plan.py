@@ -158,7 +158,7 @@ ZONES: dict[str, Zone] = {
     "downtown": Zone(
         {
             "university": 0.3,
-            "hospital": 0.35,
+            "hospital": 1.0,
             "stadium": 0.2,
             "shopping_mall": 0.25,
             "prison": 0.05,
@@ -169,7 +169,7 @@ ZONES: dict[str, Zone] = {
             "police": 0.5,
             "fire_station": 0.4,
             "supermarket": 0.6,
-            "rail_station": 0.35,
+            "rail_station": 0.8,
             "religious_building": 1.5,
             "helipad": 0.3,
             "tower": 0.3,
@@ -307,7 +307,7 @@ ZONES: dict[str, Zone] = {
             "pool": 0.8,
             "office": 0.6,
             "religious_building": 0.3,
-            "hospital": 0.15,
+            "hospital": 0.4,
             "park": 0.5,
         },
         {"university": 0.5},
@@ -332,7 +332,7 @@ ZONES: dict[str, Zone] = {
     "harbour": Zone(
         {
             "port": 0.5,
-            "shipyard": 0.25,
+            "shipyard": 0.6,
             "marina": 0.7,
             "industrial": 0.6,
             "river": 0.6,

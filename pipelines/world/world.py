@@ -35,6 +35,7 @@ RECIPE = 1
 
 _MARGIN_DEGREES = 0.01
 _SMALLEST_PART_METRES = 2_500.0
+_MOST_SCATTER = 4
 _METRES_A_DEGREE = 111_000
 _BYTES_A_PIXEL = 1.3  # of a NAIP-like COG with its overviews, measured
 
@@ -189,14 +190,27 @@ def _quads_of(polygons: pa.Table, parameters: WorldParameters) -> list[QuarterQu
             f"a world needs ground to fly over; none of the {polygons.num_rows} polygons lies within the "
             f"bounds {parameters.bounds}. Widen them."
         )
+    _check_size(quads, parameters)
+    return quads
+
+
+def _check_size(quads: list[QuarterQuad], parameters: WorldParameters) -> None:
+    """Refuse what would fill the disk, or what lies so scattered that Sentinel-2 would fill the memory."""
+    remedy = "Choose a part of the ground with bounds, or allow more quads."
     if len(quads) > parameters.most_quads:
         size = len(quads) * sum(_bytes_of(vintage) * vintage.share for vintage in parameters.vintages)
         raise WorldTooLargeError(
             f"a world holds at most {parameters.most_quads} quarter quads of 3.75 minutes; these polygons "
-            f"touch {len(quads)}, about {size / 1e9:.1f} GB of NAIP-like imagery. Choose a part of the "
-            "ground with bounds, or allow more quads."
+            f"touch {len(quads)}, about {size / 1e9:.1f} GB of NAIP-like imagery. {remedy}"
         )
-    return quads
+    rows, columns = ([getattr(quad, axis) for quad in quads] for axis in ("row", "column"))
+    around = (max(rows) - min(rows) + 1) * (max(columns) - min(columns) + 1)
+    most = _MOST_SCATTER * parameters.most_quads
+    if around > most:
+        raise WorldTooLargeError(
+            f"the quads of a world lie together, in a rectangle of at most {most} quads; these "
+            f"{len(quads)} lie scattered over {around}. {remedy}"
+        )
 
 
 def _bytes_of(vintage: Vintage) -> float:

@@ -85,3 +85,14 @@ def test_blocks_fill_a_frame_and_are_cut_at_the_lattice() -> None:
 def test_a_world_without_polygons_is_refused(class_map: ClassMap) -> None:
     with pytest.raises(ValueError, match="gl10m candidates"):
         Landscape(labelled(class_map, []), class_map)
+
+
+def test_a_polygon_around_half_the_globe_does_no_harm(class_map: ClassMap) -> None:
+    lakes = [("lake", (-97.11, 31.30 + y, -97.10, 31.31 + y)) for y in (0.02, 0.04)]
+    boxes = [("reserve", (-170.0, -60.0, 170.0, 80.0)), *lakes]
+    world = Landscape(labelled(class_map, boxes), class_map)
+    assert world.home == 32614
+    frame = around(26914, -97.12, 31.345, 4.0, 64)
+    found = {world.mixtures[k - len(BACKGROUNDS)] for k in np.unique(world.grounds(frame)).tolist()}
+    assert {class_map.concepts[ids[0]].slug for ids in found} == {"reserve"}
+    assert bytes_of(world.pixels(frame, [world.atlas(0.0)])[0]).std() > 1

@@ -274,6 +274,9 @@ def test_a_world_too_wide_is_refused_before_anything_is_written(tmp_path: Path, 
     wide = labelled(class_map, [("lake", (x, 31.3, x + 0.01, 31.31)) for x in np.arange(-99, -97, 0.05)])
     with pytest.raises(WorldTooLargeError, match="at most 24 quarter quads"):
         render_world(wide, tmp_path, "TX", class_map)
+    scattered = labelled(class_map, [("lake", (x, 31.3, x + 0.01, 31.31)) for x in (-104.0, -97.0)])
+    with pytest.raises(WorldTooLargeError, match="scattered over"):
+        render_world(scattered, tmp_path, "TX", class_map)
     with pytest.raises(ValueError, match="Widen them"):
         render_world(wide, tmp_path, "TX", class_map, WorldParameters(bounds=(0, 0, 1, 1)))
     with pytest.raises(ValueError, match="two capital letters"):
