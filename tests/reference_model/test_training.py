@@ -25,8 +25,9 @@ from reference_model.optimise import Schedule, TrainingDivergedError, optimise
 from reference_model.presets import Preset
 from reference_model.run import RunBusyError, RunMismatchError, open_run
 from reference_model.scenes import read_catalogue
-from reference_model.train import train_on
+from reference_model.train import train_on, train_reference
 from tests.reference_model.worlds import World
+from tests.store.small_scenes import build
 
 SPLITS = ["train"] * 9 + ["val"] * 2 + ["test"] * 5
 
@@ -219,6 +220,15 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
         optimise(
             "x", {layer: 1.0}, schedule, lambda _: {"loss": layer.weight.sum() * torch.nan}, lambda **_: None
         )
+
+
+def test_a_data_set_on_the_disk_trains_without_a_split(tmp_path: Path) -> None:
+    root = build(tmp_path, CA=16)
+    out = tmp_path / "run"
+    metrics = train_reference(root, out, preset=SMALL, seed=0, target_obr=0.25, say=lambda _: None)
+    assert metrics["scenes"] == {"train": 10, "val": 2, "test": 4}
+    assert "no test and no val split" in metrics["held_out"]
+    assert metrics["classes"]["all"] == 3
 
 
 def test_the_table_names_cost_quality_and_chance(finished: Path) -> None:
