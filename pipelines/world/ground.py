@@ -219,7 +219,7 @@ def _draw(ground: Ground, winter: float) -> NDArray[np.float32]:
     colours = [np.array(_in_season(colour, winter), np.float32) for colour in (ground.base, ground.accent)]
     picture = np.where(accent[..., None], colours[1], colours[0])
     seed = int.from_bytes(hashlib.sha256(repr(ground).encode()).digest()[:4], "little")
-    grain = smooth_noise(x.shape[0], 0.5, seed, shortest=4) * ground.grain
+    grain = smooth_noise(x.shape[0], 0.5, seed, shortest=8) * ground.grain
     grain = GRAIN_STEP * np.rint(grain / GRAIN_STEP)
     return np.clip(picture + grain[..., None], DARKEST, BRIGHTEST)
 

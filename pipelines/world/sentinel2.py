@@ -29,6 +29,9 @@ BRIGHT_REFLECTANCE = 0.3
 COUNTS = 10_000
 """Counts for a reflectance of 1."""
 
+COUNT_STEP = 4
+"""Counts come in steps of so many, a third of a grey level of the LR image: files are a fifth smaller."""
+
 OFFSET_COUNTS = 1000
 """Added to the counts since baseline 04.00."""
 
@@ -210,7 +213,8 @@ def _write_bands(
     generator = np.random.default_rng(seed)
     for band, path in zip(seen, paths, strict=True):
         noise = generator.standard_normal(band.shape, dtype=np.float32) * np.float32(_NOISE_COUNTS)
-        counts = np.clip(np.rint(band * COUNTS + acquisition.offset + noise), 1, 65_535).astype(np.uint16)
+        steps = np.rint((band * COUNTS + acquisition.offset + noise) / COUNT_STEP)
+        counts = np.clip(steps * COUNT_STEP, 1, 65_535).astype(np.uint16)
         counts[at_10_m == SCL_NO_DATA] = 0
         whole = (slice(0, band.shape[0]), slice(0, band.shape[1]), counts[None])
         write_cog(path, ground.frame, [whole], bands=1, dtype="uint16", nodata=0)
