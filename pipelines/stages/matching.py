@@ -183,7 +183,7 @@ def choose_sentinel2(
         longitude: of the footprint's centre, degrees east; names the native UTM zone.
         naip_day: UTC day of the scene's NAIP.
         images: items of the Sentinel-2 window under the cloud limit that meet the footprint, with `item_id`,
-            `day`, `covers`, `epsg`, `cloud_cover` and `baseline`.
+            `day`, `covers`, `epsg`, `cloud_cover` and `age`, which sorts newer processing first.
         parameters: days on either side, and how many items to keep.
     """
     near = Window.around(naip_day, parameters.days_each_side)
@@ -200,7 +200,7 @@ def choose_sentinel2(
             abs((image["day"] - naip_day).days),
             image["epsg"] % 100 != zone,
             image["cloud_cover"],
-            tuple(-number for number in _version(image["baseline"])),
+            image["age"],
             image["item_id"],
         )
 
@@ -286,6 +286,7 @@ class _Catalogue:
         days = _days(items).to_pylist()
         for item, outline, day in zip(self._items, self._outlines, days, strict=True):
             item["outline"], item["day"] = outline, day
+            item["age"] = tuple(-number for number in _version(item["baseline"]))
 
     def meeting(self, footprints: NDArray[np.object_]) -> Iterator[list[dict[str, Any]]]:
         """For each footprint the items that meet it, with their overlap in square degrees."""
