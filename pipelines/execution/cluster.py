@@ -5,12 +5,13 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import dask
-from distributed import Client, Future, LocalCluster, as_completed, wait
+from distributed import Client, Future, LocalCluster, as_completed
 
 PATIENCE_SECONDS = 120
 """How long Ctrl-C waits for tasks under way."""
@@ -149,5 +150,6 @@ def _outcome(task: _Task, future: "Future[_Result]") -> _Result | TaskFailure:
 def _finish_under_way(running: "dict[Future[_Result], _Task]") -> None:
     """Let tasks that a worker holds end, so that what they fetched is committed; a second Ctrl-C leaves."""
     _LOG.warning("stopping: finishing %d tasks under way; Ctrl-C again leaves them", len(running))
-    with contextlib.suppress(TimeoutError):
-        wait(list(running), timeout=PATIENCE_SECONDS)
+    until = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until and any(future.status == "pending" for future in running):
+        time.sleep(0.2)

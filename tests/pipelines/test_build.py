@@ -1,11 +1,12 @@
 """The whole chain on a small world: one town, one quarter quad, real rasters over HTTP."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -160,24 +161,58 @@ def test_one_worker_gives_the_same_bytes_as_two(built: Path, town: Town, tmp_pat
     assert contents(tmp_path / "root") == contents(built)
 
 
-@pytest.mark.parametrize("seconds", [6.0, 10.0])
+def start(town: Town, root: Path, *more: str) -> "subprocess.Popen[str]":
+    """A build in a process group of its own, as a terminal would start it."""
+    return subprocess.Popen(
+        town.command(root, *more),
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(happened: Callable[[], bool], building: "subprocess.Popen[str]") -> None:
+    until = time.monotonic() + 120
+    while building.poll() is None and not happened():
+        assert time.monotonic() < until, "the build did not get so far"
+        time.sleep(0.05)
+
+
+POINTS = {
+    "in the journal": lambda root: any(root.glob(".gl10m/stages/CA/items-*")),
+    "in the images": lambda root: any(root.glob(".gl10m/fragments/*.parquet")),
+    "in the publication": lambda root: any(root.glob(".gl10m/staging/**/*.parquet")),
+}
+
+
+@pytest.mark.parametrize("point", POINTS)
 def test_killed_and_started_again_it_gives_the_same_bytes(
-    built: Path, town: Town, tmp_path: Path, seconds: float
+    built: Path, town: Town, tmp_path: Path, point: str
 ) -> None:
     root = tmp_path / "root"
-    with subprocess.Popen(
-        town.command(root, "--workers", "1"),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as building:
-        time.sleep(seconds)
-        if building.poll() is None:
+    with start(town, root, "--workers", "1") as building:
+        wait_for(lambda: POINTS[point](root), building)
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(building.pid, signal.SIGKILL)
     ended = town.build(root, "--workers", "2")
     assert ended.returncode == 0, ended.stderr
     assert contents(root) == contents(built)
     assert not list(root.rglob(".tmp-*"))
+
+
+def test_ctrl_c_keeps_what_was_under_way_and_says_how_to_go_on(
+    built: Path, town: Town, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    with start(town, root, "--workers", "1") as building:
+        wait_for(lambda: POINTS["in the images"](root), building)
+        os.killpg(building.pid, signal.SIGINT)
+        said, _ = building.communicate(timeout=200)
+    assert building.returncode == 130
+    assert "Run the same command again" in said
+    assert town.build(root).returncode == 0
+    assert contents(root) == contents(built)
 
 
 def test_another_region_joins_the_data_set(built: Path, town: Town, tmp_path: Path) -> None:
