@@ -171,7 +171,11 @@ def _read(path: str, expected: Expected, footprint: Footprint, narrow: Narrow) -
 
 
 def _level(overviews: list[int], step: float) -> int | None:
-    """Number of the coarsest overview that is not coarser than the output; None for the full raster."""
+    """Number of the coarsest overview that is not coarser than the output; None for the full raster.
+
+    An overview may lie up to half a full pixel off, by the way GDAL writes those of odd-sized rasters: 0.15 m
+    for NAIP of 0.3 m, the only one so fine that an overview is read.
+    """
     usable = [level for level, factor in enumerate(overviews) if 2 <= factor <= step]  # noqa: PLR2004 - twice
     return max(usable, key=lambda level: overviews[level], default=None)
 
