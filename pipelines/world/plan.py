@@ -359,7 +359,7 @@ ZONES: dict[str, Zone] = {
             "garage": 0.1,
         },
     ),
-}  # fmt: skip - one slug a line would hide the zone behind its length
+}
 """Neighbourhoods by name."""
 
 URBAN_ZONES: dict[str, float] = {
@@ -372,7 +372,7 @@ URBAN_ZONES: dict[str, float] = {
     "golf": 0.4,
     "junction": 0.4,
     "airport": 0.15,
-}  # fmt: skip - as above
+}
 """Weights of the zones in a town."""
 
 RURAL_ZONES: dict[str, dict[str, float]] = {
@@ -443,5 +443,5 @@ RURAL_ZONES: dict[str, dict[str, float]] = {
         "junction": 0.4,
         "industry": 0.4,
     },
-}  # fmt: skip - as above
+}
 """Climate to the weights of the zones outside the towns."""
