@@ -323,21 +323,23 @@ def slow_naip(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return []
 
 
+def read_fast(rows: list[dict[str, Any]]) -> Answer:
+    outcome = match(candidate(CENTRE), table(rows), "CA", MatchParameters())
+    if outcome.kept.num_rows == 0:
+        return Reason(outcome.dropped["reason"].to_pylist()[0])
+    (row,) = outcome.kept.to_pylist()
+    return row["naip_items"], row["sentinel2_items"], row["fallback"]
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(catalogues())
 def test_any_catalogue_is_read_as_the_rule_says(rows: list[dict[str, Any]]) -> None:
-    outcome = match(candidate(CENTRE), table(rows), "CA", MatchParameters())
-    answer: Answer
-    if outcome.kept.num_rows:
-        (row,) = outcome.kept.to_pylist()
-        answer = row["naip_items"], row["sentinel2_items"], row["fallback"]
-    else:
-        answer = Reason(outcome.dropped["reason"][0].as_py())
-    assert answer == read_slowly(rows)
+    assert read_fast(rows) == read_slowly(rows)
 
 
-test_ten_thousand_catalogues = pytest.mark.slow(
-    settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])(
-        given(catalogues())(test_any_catalogue_is_read_as_the_rule_says.hypothesis.inner_test)  # type: ignore[attr-defined]
-    )
-)
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(catalogues())
+def test_ten_thousand_catalogues_are_read_as_the_rule_says(rows: list[dict[str, Any]]) -> None:
+    assert read_fast(rows) == read_slowly(rows)
