@@ -326,7 +326,7 @@ def slow_naip(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def read_fast(rows: list[dict[str, Any]]) -> Answer:
     outcome = match(candidate(CENTRE), table(rows), "CA", MatchParameters())
     if outcome.kept.num_rows == 0:
-        return Reason(outcome.dropped["reason"].to_pylist()[0])
+        return Reason(str(outcome.dropped["reason"].to_pylist()[0]))
     (row,) = outcome.kept.to_pylist()
     return row["naip_items"], row["sentinel2_items"], row["fallback"]
 
