@@ -244,8 +244,30 @@ def status(root: Path) -> None:
 @click.option("--osm", type=_FILE, required=True, help="OSM file to render.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder of the world.")
 @click.option("--state", default="XX", show_default=True, help="Two letters that stand in the item ids.")
+@click.option(
+    "--bounds",
+    type=float,
+    nargs=4,
+    metavar="W S E N",
+    help="Render only this part: west, south, east, north in degrees.",
+)
+@click.option(
+    "--max-quads",
+    type=click.IntRange(1),
+    default=24,
+    show_default=True,
+    help="Quarter quads of NAIP at most, some 5.5 x 7 km, 5 CPU seconds and 65 MB each.",
+)
 @_class_map_option
-def world(osm: Path, out: Path, state: str, class_map: Path | None) -> None:
+def world(
+    *,
+    osm: Path,
+    out: Path,
+    state: str,
+    bounds: tuple[float, float, float, float] | None,
+    max_quads: int,
+    class_map: Path | None,
+) -> None:
     """Render imagery and a STAC catalogue from any OSM file.
 
     Each class gets ground that looks different at 1 m, so that pixels, labels and geometry agree. Serve the
@@ -254,7 +276,10 @@ def world(osm: Path, out: Path, state: str, class_map: Path | None) -> None:
     \b
     Example:
       gl10m world --osm bangor.osm.pbf --out world --state ME
+      gl10m world --osm maine.osm.pbf --out world --state ME --bounds -68.85 44.75 -68.70 44.85
     """
     from pipelines import single_file
 
-    click.echo(single_file.render_world(osm, out, state.upper(), class_map))
+    click.echo(
+        single_file.render_world(osm, out, state.upper(), class_map, bounds=bounds, most_quads=max_quads)
+    )

@@ -13,7 +13,7 @@ from pipelines.sources.extracts import local_extract
 from pipelines.stages.classes import map_classes
 from pipelines.stages.footprints import make_footprints
 from pipelines.stages.polygons import read_polygons
-from pipelines.world.world import world_from_osm
+from pipelines.world.world import WorldParameters, world_from_osm
 
 
 def candidates(
@@ -48,7 +48,15 @@ def candidates(
     return "\n".join([*lines, f"wrote {footprints.kept.num_rows:,} candidates to {target}"])
 
 
-def render_world(osm: Path, out: Path, region: str, class_map_file: Path | None) -> str:
+def render_world(
+    osm: Path,
+    out: Path,
+    region: str,
+    class_map_file: Path | None,
+    *,
+    bounds: tuple[float, float, float, float] | None,
+    most_quads: int,
+) -> str:
     """Imagery and a STAC catalogue rendered from any OSM file.
 
     Returns:
@@ -56,11 +64,13 @@ def render_world(osm: Path, out: Path, region: str, class_map_file: Path | None)
 
     Raises:
         OsmFileError: the OSM file cannot be read.
+        WorldTooLargeError: the polygons spread over more ground than allowed.
     """
     check_codes((region,))
     local_extract(osm)
     started = time.monotonic()
-    world_from_osm(osm, out, region, read_class_map(class_map_file))
+    parameters = WorldParameters(bounds=bounds, most_quads=most_quads)
+    world_from_osm(osm, out, region, read_class_map(class_map_file), parameters)
     rasters = sorted((out / "imagery").rglob("*.tif"))
     size = sum(path.stat().st_size for path in rasters)
     return (

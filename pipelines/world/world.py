@@ -196,7 +196,7 @@ def _quads_of(polygons: pa.Table, parameters: WorldParameters) -> list[QuarterQu
 
 def _check_size(quads: list[QuarterQuad], parameters: WorldParameters) -> None:
     """Refuse what would fill the disk, or what lies so scattered that Sentinel-2 would fill the memory."""
-    remedy = "Choose a part of the ground with bounds, or allow more quads."
+    remedy = "Choose a part of the ground with --bounds, or allow more quads with --max-quads."
     if len(quads) > parameters.most_quads:
         size = len(quads) * sum(_bytes_of(vintage) * vintage.share for vintage in parameters.vintages)
         raise WorldTooLargeError(
