@@ -30,7 +30,7 @@ class Painted:
 
     def read_sentinel2(self, item: pa.Table, footprint: Footprint) -> LowResolution:
         assert footprint == PLACE
-        (name,) = item["item_id"].to_pylist()
+        (name,) = map(str, item["item_id"].to_pylist())
         self.read.append(name)
         image = self.lr[name]
         if isinstance(image, Exception):
@@ -39,7 +39,7 @@ class Painted:
 
     def read_naip(self, items: pa.Table, footprint: Footprint) -> HighResolution:
         assert footprint == PLACE
-        name = "+".join(items["item_id"].to_pylist())
+        name = "+".join(map(str, items["item_id"].to_pylist()))
         self.read.append(name)
         image = self.hr[name]
         if isinstance(image, Exception):
