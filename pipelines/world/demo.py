@@ -100,5 +100,6 @@ def demo_parameters(region: str) -> WorldParameters:
             Vintage(OLD_FLIGHT, 1.0, share=0.25),
         ),
         acquisitions=PASSES,
+        standing_cloud_metres=750.0,
         quads=quads,
     )

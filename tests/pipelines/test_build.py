@@ -139,11 +139,11 @@ def test_pixels_and_labels_agree(built: Path) -> None:
     scenes = GL10MDataset(built, tiles="all")
     seen: dict[str, list[float]] = {"Lake": [], "Forest": []}
     for index in range(len(scenes)):
-        labels = scenes.scene(index).tile_labels()
+        labels = scenes.scene(index).tile_labels().numpy()
         hr = scenes[index]["hr"].float()
         for name, means in seen.items():
             own = labels[:, scenes.class_names.index(name)]
-            alone = own & (np.asarray(labels).sum(axis=1) == 1)
+            alone = own & (labels.sum(axis=1) == 1)
             means.extend(float(hr[tile].mean()) for tile in np.flatnonzero(alone))
     assert seen["Lake"]
     assert seen["Forest"]
