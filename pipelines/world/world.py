@@ -62,8 +62,8 @@ class WorldParameters:
     """Sentinel-2 passes; two of one day are two processings of one pass, and see the same sky."""
 
     standing_cloud_metres: float = 500.0
-    """Radius of a cloud that stands over one place in every pass; 0 for none. Of the ground of one quarter quad
-    this is 1.1 %, so that the clear passes stay under the 2 % that a build allows."""
+    """Radius of a cloud that stands over one place in every pass; 0 for none. Of the ground of one quarter
+    quad it covers 1.1 %, so that the clear passes stay under the 2 % that a build allows."""
 
     most_quads: int = 24
     """Quarter quads at most; one is about 5.5 x 7 km."""
