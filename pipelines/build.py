@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,7 @@ def build(request: BuildRequest) -> BuildReport:
             return BuildReport(text=_cost(keys), failed=0)
         _fetch(client, request.root, jobs, plans, keys)
         accounts = [_account(request, job, plans[job.region], keys[job.region], extracts) for job in jobs]
+        _tell("publishing shards and manifests")
         publish(request.root, accounts, class_map)
     failed = sum(values(item.receipts, "outcome").count("failed") for item in accounts)
     return BuildReport(text=_summary(request.root, failed), failed=failed)
@@ -138,6 +140,7 @@ def _all(
         Exception: what the first failed task raised; KilledWorker where its worker died too often.
     """
     results = []
+    _tell(f"{what}: {len(tasks)} regions")
     for _, result in _progress(run(client, function, tasks), len(tasks), what, "region"):
         if isinstance(result, TaskFailure):
             raise result.cause
@@ -148,6 +151,12 @@ def _all(
 def _progress(items: Iterator[_Item], total: int, what: str, unit: str) -> Iterator[_Item]:
     """The items, with a bar on standard error where somebody watches."""
     yield from tqdm(items, total=total, desc=what, unit=unit, disable=None)
+
+
+def _tell(line: str) -> None:
+    """One line on standard error where no bar is drawn, so that a log shows how far a build is."""
+    if not sys.stderr.isatty():
+        tqdm.write(line, file=sys.stderr)
 
 
 def _keys(plan: RegionPlan, parameters: BuildParameters) -> dict[str, str]:
@@ -194,6 +203,7 @@ def _fetch(
 def _run_batches(client: Client, tasks: list[Batch]) -> None:
     counts = {"kept": 0, "rejected": 0, "failed": 0}
     total = sum(len(task.keys) for task in tasks)
+    _tell(f"imagery: {total:,} scenes to fetch")
     with tqdm(total=total, desc="imagery", unit="scene", disable=None) as bar:
         for batch, result in run(client, fetch, tasks):
             if isinstance(result, TaskFailure):

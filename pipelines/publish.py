@@ -15,8 +15,10 @@ from gl10m.manifest.columns import values, where, where_not
 from gl10m.manifest.provenance import Provenance, digest
 from gl10m.manifest.schema import (
     CANDIDATES,
+    FETCHED,
     FUNNEL,
     ITEMS,
+    MATCHED,
     REJECTIONS,
     SCENES,
     Table,
@@ -34,7 +36,7 @@ IMAGE_STAGES = ("lr", "hr", "consistency")
 """Stages whose account stands in the receipts, in order."""
 
 CONTENT = "gl10m.content"
-"""Metadata key of a shard: digest of the keys of its scenes, by which an unchanged shard is known."""
+"""Metadata key of a shard: digest of its scenes' keys and labels, by which an unchanged shard is known."""
 
 MANIFESTS = ("candidates", "rejections", "scenes", "items", "funnel")
 """Manifests that a build writes."""
@@ -145,20 +147,38 @@ def _write_region(
     region = item.plan.region
     kept = where(item.receipts, "outcome", {"kept"})
     ids = sorted(str(name) for name in values(kept, "scene_id"))
+    rows = where(_read(item.plan.matched, MATCHED), "scene_id", ids).sort_by("scene_id").combine_chunks()
     pixels = _Pixels.of(root, {item.keys[name] for name in ids})
+    names = class_map.names
     paths: list[Path] = []
     for planned in plan_shards(region, len(ids)):
-        members = {name: item.keys[name] for name in ids[planned.first : planned.first + planned.scenes]}
-        content = digest(list(members.values()))
+        members = rows.slice(planned.first, planned.scenes)
+        keys = {name: item.keys[name] for name in values(members, "scene_id")}
+        content = digest([names, list(keys.values()), members.to_pylist()])
         path = root / "data" / str(planned.name)
         if _content(path) != content:
             path = transaction.stage(f"data/{planned.name}")
             metadata = {**_shard_metadata(item), CONTENT: content}
-            write_shard(path, pixels.rows(members), class_map.names, metadata)
+            write_shard(path, _relabelled(members, pixels.rows(keys)), names, metadata)
         paths.append(path)
-    if paths:
+    index = root / "index" / f"{region}.arrow"
+    if paths and not (index.exists() and all(path.parent == root / "data" for path in paths)):
         write_index(transaction.stage(f"index/{region}.arrow"), paths)
     return _scenes(paths), {path.name for path in paths}
+
+
+def _relabelled(matched: pa.Table, fetched: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Images with the labels and places of this build: another class map fetches no image again.
+
+    Args:
+        matched: schema MATCHED, sorted by scene id.
+        fetched: the same scenes one by one, schema FETCHED, in the same order.
+    """
+    images = FETCHED.names[len(MATCHED.names) :]
+    for number, row in enumerate(fetched):
+        known = matched.slice(number, 1)
+        columns = [known[name] for name in MATCHED.names] + [row[name] for name in images]
+        yield pa.Table.from_arrays(columns, schema=FETCHED.schema)
 
 
 @dataclass(frozen=True, slots=True)

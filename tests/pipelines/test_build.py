@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from gl10m.manifest.columns import values
 from gl10m.manifest.schema import CANDIDATES, FUNNEL, ITEMS, REJECTIONS, SCENES
 from gl10m.scene.class_map import ClassMap
 from gl10m.store.integrity import verify
+from pipelines.execution.fragments import Receipts
+from pipelines.execution.journal import Journal
 from pipelines.world.naip import Vintage
 from pipelines.world.server import serve
 from pipelines.world.world import WorldParameters, world_from_osm
@@ -154,6 +157,32 @@ def test_a_second_run_writes_nothing(built: Path, town: Town) -> None:
     before = {path: path.stat().st_mtime_ns for path in (built / "data").iterdir()}
     assert town.build(built).returncode == 0
     assert {path: path.stat().st_mtime_ns for path in (built / "data").iterdir()} == before
+
+
+def test_another_class_map_changes_the_labels_and_fetches_no_image_again(
+    built: Path, town: Town, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(built, root)
+    mine = tmp_path / "mine.toml"
+    bundled = (Path(__file__).parents[2] / "class_maps" / "gl10m-66.toml").read_text()
+    mine.write_text(bundled.replace('"golf_course"', '"golf_links"'))
+    ended = town.build(root, "--class-map", str(mine))
+    assert ended.returncode == 0, ended.stderr
+    before, after = GL10MDataset(built, tiles="all"), GL10MDataset(root, tiles="all")
+    golf = before.class_names.index("Golf course")
+    places = {name: index for index, name in enumerate(before.scene_ids)}
+    assert any(before[index]["label"][golf] for index in range(len(before)))
+    for index, name in enumerate(after.scene_ids):
+        sample = after[index]
+        assert not sample["label"][golf]
+        assert bool((sample["hr"] == before[places[name]]["hr"]).all())
+    keys = [
+        dict(zip(values(table, "scene_id"), values(table, "scene_key"), strict=True))
+        for table in (Receipts(Journal(built)).load(), Receipts(Journal(root)).load())
+    ]
+    assert keys[1].items() <= keys[0].items()
+    assert verify(root, deep=True) == []
 
 
 def test_one_worker_gives_the_same_bytes_as_two(built: Path, town: Town, tmp_path: Path) -> None:
