@@ -40,8 +40,8 @@ LICENCES: Mapping[str, Licence] = {
     ),
     "synthetic": Licence(
         "gl10m demo world",
-        "CC0-1.0: imagery rendered by gl10m",
-        "gl10m",
+        "CC0-1.0: no real place",
+        "Demo world rendered by gl10m",
         "https://creativecommons.org/publicdomain/zero/1.0/",
     ),
 }
