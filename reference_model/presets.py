@@ -18,6 +18,10 @@ class Preset:
     encoder: EncoderParameters = field(default_factory=EncoderParameters)
     sampler: SamplerParameters = field(default_factory=SamplerParameters)
     predictor: PredictorParameters = field(default_factory=PredictorParameters)
+    threads: int = 1
+    """Threads of PyTorch. Fixed, because sums in another order give other last digits: so the result does
+    not depend on how many cores a machine has. Layers this small gain little from a second one."""
+
     tokens_per_side: int = 2
     """p: tokens kept on a side of one tile."""
 

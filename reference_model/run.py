@@ -132,6 +132,17 @@ def open_run(folder: Path, settings: Mapping[str, Any]) -> Iterator[Run]:
         yield run
 
 
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let PyTorch work with this many threads, and with as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def made_with() -> dict[str, object]:
     """What else the exact bytes of the weights depend on, beside the settings."""
     return {

@@ -15,7 +15,7 @@ from reference_model.evaluate import Model, Trial, evaluate
 from reference_model.holdout import assign
 from reference_model.metrics.retrieval import require_positives
 from reference_model.presets import Preset
-from reference_model.run import open_run
+from reference_model.run import open_run, threads
 from reference_model.scenes import Catalogue, Scenes, open_scenes, read_catalogue, read_splits
 from reference_model.stages import Job
 
@@ -85,7 +85,7 @@ def train_on(
         "scenes": catalogue.digest(),
         "splits": splits,
     }
-    with open_run(out, settings) as run:
+    with threads(preset.threads), open_run(out, settings) as run:
         if run.has(METRICS):
             say(f"{out} is a finished run; this is its result.")
             return run.read_json(METRICS)
