@@ -192,7 +192,7 @@ def main() -> Any:  # noqa: ANN401 - what click returns
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, LookupError) as error:
         if os.environ.get("GL10M_DEBUG"):
             raise
         text = " ".join(str(error).split()) or type(error).__name__

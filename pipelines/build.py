@@ -34,8 +34,8 @@ from pipelines.inputs import (
     osm_files,
     read_class_map,
 )
-from pipelines.publish import Account, available, publish
-from pipelines.region import RegionJob, RegionPlan, prepare
+from pipelines.publish import Account, about_other_regions, available, publish
+from pipelines.region import RegionJob, RegionPlan, Sources, prepare
 from pipelines.sources.extracts import Extract
 from pipelines.sources.retrying import announce_retries
 from pipelines.world.demo import assemble, demo_region
@@ -73,6 +73,7 @@ def build(request: BuildRequest) -> BuildReport:
         journal = Journal(request.root)
         journal.sweep()
         Transaction(request.root).recover()
+        about_other_regions(request.root, set(request.regions), class_map)
         client = stack.enter_context(cluster(request.workers, request.scheduler))
         if request.synthetic:
             _make_world(client, request)
@@ -92,7 +93,7 @@ def build(request: BuildRequest) -> BuildReport:
             for region in request.regions
         ]
         plans = _prepare(client, jobs)
-        keys = {region: _keys(plan, parameters) for region, plan in plans.items()}
+        keys = {region: _keys(plan, parameters, sources) for region, plan in plans.items()}
         if request.dry_run:
             return BuildReport(text=_cost(keys), failed=0)
         _fetch(client, request.root, jobs, plans, keys)
@@ -159,12 +160,13 @@ def _tell(line: str) -> None:
         tqdm.write(line, file=sys.stderr)
 
 
-def _keys(plan: RegionPlan, parameters: BuildParameters) -> dict[str, str]:
+def _keys(plan: RegionPlan, parameters: BuildParameters, sources: Sources) -> dict[str, str]:
     """Scene id to scene key of all matched candidates of a region."""
+    names = (sources.lr_name, sources.hr_name)
     columns = ["scene_id", "bounds", "naip_items", "sentinel2_items"]
     version = parameters_key(parameters)
     rows = pq.read_table(plan.matched, columns=columns).to_pylist()
-    return {str(row["scene_id"]): scene_key(row, version) for row in rows}
+    return {str(row["scene_id"]): scene_key(row, version, names) for row in rows}
 
 
 def _fetch(
@@ -279,5 +281,7 @@ def _summary(root: Path, failed: int) -> str:
     elif not parquet.read(root / "manifests" / "scenes.parquet", SCENES, ["scene_id"]).num_rows:
         lines.append("\nno scene came through; manifests/rejections.parquet says why, row by row")
     else:
-        lines.append(f"\nNext: gl10m split --root {root}")
+        split = (root / "manifests" / "splits.parquet").exists()
+        again = ", again, since scenes may have come or gone" if split else ""
+        lines.append(f"\nNext: gl10m split --root {root}{again}")
     return "\n".join(lines)

@@ -80,8 +80,10 @@ def _refuse_unknown(path: Path, sections: dict[str, Any]) -> None:
     """Name the unknown key and those there are; pydantic would let it pass in a dataclass."""
     known = asdict(BuildParameters())
     for section, values in sections.items():
-        if section not in known or not isinstance(values, dict):
+        if section not in known:
             raise ConfigurationError(f"{path}: no section [{section}]; there are {', '.join(known)}")
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"{path}: [{section}] is a section of keys; got {section} = {values!r}")
         for key in values:
             if key not in known[section]:
                 raise ConfigurationError(

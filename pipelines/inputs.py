@@ -93,6 +93,11 @@ def osm_files(request: BuildRequest) -> dict[str, Path]:
             raise SourceError(
                 f"--osm {given} names {code}, which is not among --states {','.join(request.regions)}"
             )
+        if code.upper() in files:
+            raise SourceError(
+                f"--osm gives {code.upper()} two files, {files[code.upper()]} and {name}. Join them first, "
+                "for instance with `osmium merge`, or build them as two regions."
+            )
         files[code.upper()] = existing(Path(name))
     unknown = [region for region in request.regions if region not in files and region not in states()]
     if unknown:

@@ -2,7 +2,8 @@
 
 import heapq
 import json
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,14 @@ from gl10m.manifest.schema import (
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.rejection import STAGES
 from gl10m.store.index import write_index
-from gl10m.store.layout import plan_shards
-from gl10m.store.shard import read_rows, write_shard
+from gl10m.store.layout import StoreError, plan_shards
+from gl10m.store.reader import check_rows, open_index
+from gl10m.store.shard import open_shard, read_rows, write_shard
 from pipelines.execution.fragments import RECEIPTS, Receipts, account, read_scene
 from pipelines.execution.journal import Journal, Transaction
 from pipelines.region import RegionPlan, named_items
+
+_LOG = logging.getLogger("gl10m")
 
 IMAGE_STAGES = ("lr", "hr", "consistency")
 """Stages whose account stands in the receipts, in order."""
@@ -76,7 +80,7 @@ def publish(root: Path, accounts: list[Account], class_map: ClassMap) -> pa.Tabl
     """
     journal, transaction = Journal(root), Transaction(root)
     regions = {item.plan.region for item in accounts}
-    kept_about = _about_other_regions(root, regions, class_map)
+    kept_about = about_other_regions(root, regions, class_map)
     tables: dict[str, list[pa.Table]] = {name: [_others(root, name, regions)] for name in MANIFESTS}
     shards: set[str] = set()
     for item in sorted(accounts, key=lambda account: account.plan.region):
@@ -118,22 +122,25 @@ def available(root: Path, receipts: pa.Table) -> set[str]:
     kept = where(receipts, "outcome", {"kept"})
     by_id = dict(zip(values(kept, "scene_id"), values(kept, "scene_key"), strict=True))
     found = {key for key, _, _ in Receipts(Journal(root)).payload(set(by_id.values()))}
-    for shard, names in _published(root).items():
-        if shard.is_file():
-            found |= {by_id[name] for name in names if name in by_id}
+    for names in _published(root, set(values(kept, "state"))).values():
+        found |= {by_id[name] for name in names if name in by_id}
     return found
 
 
-def _published(root: Path) -> dict[Path, list[str]]:
-    """Scene ids of each published shard, in the order of the shards."""
-    path = root / "manifests" / "scenes.parquet"
-    if not path.exists():
-        return {}
-    scenes = parquet.read(path, SCENES, ["scene_id", "shard"])
+def _published(root: Path, regions: Iterable[str]) -> dict[Path, list[str]]:
+    """Scene ids of each published shard that can be read, in the order of the shards.
+
+    The shards are asked, not the manifest: whatever else is lost, the images in them are at hand.
+    """
     shards: dict[Path, list[str]] = {}
-    for name, shard in zip(values(scenes, "scene_id"), values(scenes, "shard"), strict=True):
-        shards.setdefault(root / "data" / Path(shard).name, []).append(name)
-    return dict(sorted(shards.items()))
+    for region in sorted(regions):
+        for path in sorted((root / "data").glob(f"{region}-*.parquet")):
+            try:
+                with open_shard(path) as shard:
+                    shards[path] = values(shard.read(columns=["scene_id"]), "scene_id")
+            except (StoreError, OSError, pa.ArrowException) as error:
+                _LOG.warning("%s cannot be read and is fetched again (%s)", path, type(error).__name__)
+    return shards
 
 
 def _write_region(
@@ -148,7 +155,7 @@ def _write_region(
     kept = where(item.receipts, "outcome", {"kept"})
     ids = sorted(str(name) for name in values(kept, "scene_id"))
     rows = where(_read(item.plan.matched, MATCHED), "scene_id", ids).sort_by("scene_id").combine_chunks()
-    pixels = _Pixels.of(root, {item.keys[name] for name in ids})
+    pixels = _Pixels.of(root, region, {item.keys[name] for name in ids})
     names = class_map.names
     paths: list[Path] = []
     for planned in plan_shards(region, len(ids)):
@@ -161,10 +168,21 @@ def _write_region(
             metadata = {**_shard_metadata(item), CONTENT: content}
             write_shard(path, _relabelled(members, pixels.rows(keys)), names, metadata)
         paths.append(path)
-    index = root / "index" / f"{region}.arrow"
-    if paths and not (index.exists() and all(path.parent == root / "data" for path in paths)):
+    if paths and not _is_indexed(root / "index" / f"{region}.arrow", paths):
         write_index(transaction.stage(f"index/{region}.arrow"), paths)
     return _scenes(paths), {path.name for path in paths}
+
+
+def _is_indexed(path: Path, shards: list[Path]) -> bool:
+    """Whether an index stands, whole, and is of just these files."""
+    try:
+        index = open_index(path)
+        check_rows(index)
+    except (StoreError, FileNotFoundError):
+        return False
+    own = [(shard.name, shard.size) for shard in index.shards]
+    here = path.parents[1] / "data"
+    return own == [(shard.name, shard.stat().st_size) for shard in shards if shard.parent == here]
 
 
 def _relabelled(matched: pa.Table, fetched: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -191,9 +209,9 @@ class _Pixels:
     """Published shards with the ids of their scenes."""
 
     @classmethod
-    def of(cls, root: Path, keys: set[str]) -> "_Pixels":
+    def of(cls, root: Path, region: str, keys: set[str]) -> "_Pixels":
         fragments = {key: (path, row) for key, path, row in Receipts(Journal(root)).payload(keys)}
-        return cls(fragments, _published(root))
+        return cls(fragments, _published(root, [region]))
 
     def rows(self, keys: Mapping[str, str]) -> Iterator[pa.Table]:
         """The fetched rows of some scenes, schema FETCHED, one at a time, in the order of their ids."""
@@ -266,7 +284,7 @@ def _others(root: Path, name: str, regions: set[str]) -> pa.Table:
     """Rows of an existing manifest that belong to other regions than these."""
     declared = dict(zip(MANIFESTS, (CANDIDATES, REJECTIONS, SCENES, ITEMS, FUNNEL), strict=True))[name]
     path = root / "manifests" / f"{name}.parquet"
-    if not path.exists():
+    if not _other_regions(root, regions):
         return declared.empty()
     table = parquet.read(path, declared)
     if name == "items":
@@ -294,28 +312,51 @@ def _shard_metadata(item: Account) -> dict[str, str]:
     return {name: licences[name] for name in ("gl10m.version", "gl10m.paper", "gl10m.licences")}
 
 
-def _about_other_regions(root: Path, regions: set[str], class_map: ClassMap) -> dict[str, Any]:
-    """Configuration, inputs and licences of regions built earlier into the same data set."""
-    path = root / "manifests" / "scenes.parquet"
-    if not path.exists():
-        return {"configuration": {}, "inputs": {}, "licences": {}}
-    about = parquet.metadata_of(path)
-    found = {
-        name: json.loads(about.get(f"gl10m.{name}", "{}")) for name in ("configuration", "inputs", "licences")
-    }
-    others = set(found["configuration"]) - regions
-    if others and found["inputs"].get("class_map") != class_map.digest:
-        raise MixedClassMapError(
-            f"{root} holds {', '.join(sorted(others))} labelled with another class map. Regions of one "
-            "data set share one map: give this build another folder with --root, or build all regions again."
-        )
+def about_other_regions(root: Path, regions: set[str], class_map: ClassMap) -> dict[str, Any]:
+    """Configuration, inputs and licences of regions built earlier into the same data set.
+
+    Args:
+        root: the data set.
+        regions: of this build; what is written down of them is replaced.
+        class_map: of this build.
+
+    Raises:
+        MixedClassMapError: they were labelled with another class map.
+        ManifestError: they are there, but their manifest is not, or is damaged.
+    """
+    others = _other_regions(root, regions)
+    found: dict[str, Any] = {"configuration": {}, "inputs": {}, "licences": {}}
     if not others:
-        return {"configuration": {}, "inputs": {}, "licences": {}}
-    found["configuration"] = {region: found["configuration"][region] for region in others}
+        return found
+    path = root / "manifests" / "scenes.parquet"
+    names = ", ".join(sorted(others))
+    try:
+        about = parquet.metadata_of(path)
+        written = {name: json.loads(about[f"gl10m.{name}"]) for name in found}
+    except (parquet.ManifestError, KeyError, ValueError) as error:
+        raise parquet.ManifestError(
+            f"{path} is missing or damaged, and {root} also holds {names}, of which this build knows "
+            f"nothing. Build them together with one command, --states {','.join(sorted(others | regions))}."
+        ) from error
+    if written["inputs"].get("class_map") != class_map.digest:
+        raise MixedClassMapError(
+            f"{root} holds {names} labelled with another class map. Regions of one data set share one map: "
+            "give this build another folder with --root, or build all regions again."
+        )
+    found["licences"] = written["licences"]
+    found["configuration"] = {
+        region: value for region, value in written["configuration"].items() if region in others
+    }
     found["inputs"] = {
-        name: value for name, value in found["inputs"].items() if name.partition(".")[0] in others
+        name: value for name, value in written["inputs"].items() if name.partition(".")[0] in others
     }
     return found
+
+
+def _other_regions(root: Path, regions: set[str]) -> set[str]:
+    """Regions whose shards lie in the data set beside those of this build."""
+    present = {path.name[:2] for path in (root / "data").glob("[A-Z][A-Z]-*.parquet")}
+    return present - regions
 
 
 def _provenance(accounts: list[Account], others: dict[str, Any], class_map: ClassMap) -> dict[str, str]:

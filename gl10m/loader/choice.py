@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gl10m.scene.grid import TILES
@@ -46,7 +47,7 @@ def parsed(tiles: Tiles) -> Policy:
         return FixedTiles(()) if tiles == 0 else RandomTiles(int(tiles))
     if callable(tiles):
         return tiles
-    if isinstance(tiles, (Sequence, np.ndarray)):
+    if isinstance(tiles, (Sequence, np.ndarray, torch.Tensor)):
         numbers: tuple[Any, ...] = tuple(tiles)
         return FixedTiles(tuple(checked_tiles(numbers)))
     raise TileChoiceError(

@@ -1,5 +1,6 @@
 """`GL10MDataset`: the scenes of a split as tensors, HR tiles on demand."""
 
+import operator
 import os
 import zlib
 from collections.abc import Callable, Collection, Sequence
@@ -18,7 +19,14 @@ from gl10m.loader.sample import Sample
 from gl10m.loader.selection import SelectionError, class_ids, manifest_columns, rows_of, split_members
 from gl10m.store.byte_source import LocalFiles
 from gl10m.store.layout import SHARDS, StoreError, index_path
-from gl10m.store.reader import RegionIndex, RegionReader, checked_tiles, open_index, regions_of
+from gl10m.store.reader import (
+    RegionIndex,
+    RegionReader,
+    check_rows,
+    checked_tiles,
+    open_index,
+    regions_of,
+)
 
 Transform = Callable[[Any], Any]
 """Takes a sample and gives what the loader shall hand out; see `gl10m.loader.transforms`."""
@@ -60,8 +68,8 @@ class GL10MDataset(Dataset[Any]):
             tiles: HR tiles of each sample: none (None or 0), "all", so many drawn at random, a list of
                 numbers, or a function of the scene's place and a `numpy.random.Generator`.
             transform: applied to each sample.
-            verify: compare the CRC32 of every image read, at 2 % of the time of decoding it. Without it a
-                flipped bit inside an image may go unseen.
+            verify: compare the checksum of the index now, and of every image read, at 2 % of the time of
+                decoding it. Without it a flipped bit inside an image or a label may go unseen.
             seed: of the draw of tiles. The draw of a scene depends on the seed, the epoch and the scene's
                 name alone, on no worker and no order.
 
@@ -81,9 +89,12 @@ class GL10MDataset(Dataset[Any]):
         # Shared memory: workers that live on from epoch to epoch see the number change.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]  # PyTorch's own
         indexes = _open(self.root, states)
+        if verify:
+            for index in indexes:
+                check_rows(index)
         self.class_names: tuple[str, ...] = indexes[0].class_names
         """Names of the classes by id: of the columns of `label`."""
-        members = None if split is None else split_members(self.root, split)
+        members = None if split is None else split_members(self.root, split, indexes)
         wanted = None if classes is None else class_ids(self.class_names, classes)
         rows = [rows_of(index, members, wanted) for index in indexes]
         self._row = np.concatenate(rows)
@@ -118,8 +129,9 @@ class GL10MDataset(Dataset[Any]):
 
         Raises:
             IndexError: the data set has fewer scenes.
+            TypeError: `index` is no integer.
         """
-        count = len(self)
+        count, index = len(self), operator.index(index)
         if not -count <= index < count:
             raise IndexError(f"the data set has scenes 0..{count - 1}; asked for {index}")
         place = int(index) % count
@@ -219,6 +231,8 @@ class Scene:
 
 def _open(root: Path, states: Collection[str] | None) -> list[RegionIndex]:
     present = regions_of(root)
+    if isinstance(states, str):
+        raise SelectionError(f"states is a list of codes, as states=[{states!r}]; got the text {states!r}")
     missing = sorted(set(states or ()) - set(present))
     if missing:
         raise SelectionError(

@@ -23,13 +23,18 @@ class SelectionError(ValueError):
     """No scene, or nothing at all, goes by what was asked for."""
 
 
-def split_members(root: Path, split: str) -> frozenset[str]:
+def split_members(root: Path, split: str, indexes: Sequence[RegionIndex]) -> frozenset[str]:
     """Scene ids of one split.
+
+    Args:
+        root: the data set.
+        split: name of the split.
+        indexes: of the regions to choose from; each of their scenes must have a split.
 
     Raises:
         ManifestNotFoundError: the data set was not split yet.
         ManifestError: the manifest is damaged.
-        SelectionError: there is no such split.
+        SelectionError: there is no such split, or scenes were added since the data set was split.
     """
     path = root / "manifests" / "splits.parquet"
     if not path.exists():
@@ -39,9 +44,14 @@ def split_members(root: Path, split: str) -> frozenset[str]:
         )
     rows = parquet.read(path, SPLITS)
     splits = texts(rows, "split")
-    members = frozenset(
-        name for name, own in zip(texts(rows, "scene_id"), splits, strict=True) if own == split
-    )
+    known = texts(rows, "scene_id")
+    without = sum(len(set(index.scene_ids).difference(known)) for index in indexes)
+    if without:
+        raise SelectionError(
+            f"{without} scenes of {root} have no split: they were built after the data set was split. "
+            f"Run `gl10m split --root {root}` again."
+        )
+    members = frozenset(name for name, own in zip(known, splits, strict=True) if own == split)
     if not members:
         counts = ", ".join(f"{name} ({count})" for name, count in sorted(Counter(splits).items()))
         raise SelectionError(f"split {split!r} has no scenes in {path}: its splits are {counts or 'none'}")

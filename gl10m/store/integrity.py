@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gl10m.manifest import parquet
-from gl10m.manifest.schema import SCENES
+from gl10m.manifest.schema import CANDIDATES, FUNNEL, ITEMS, REJECTIONS, SCENES, SPLITS, Table
 from gl10m.scene.grid import TILES
 from gl10m.store.byte_source import LocalFiles
 from gl10m.store.codec import SIDE
@@ -37,6 +38,13 @@ class Problem:
     def __str__(self) -> str:
         scene = f" {self.scene}:" if self.scene else ""
         return f"{self.file}:{scene} {self.what} {self.remedy}"
+
+
+BUILD_AGAIN = "Run the same `gl10m build` again, which fetches what is missing."
+"""What to do about a file that is not there."""
+
+SPLIT_REMEDY = "Run `gl10m split` again."
+"""What to do about scenes and splits that do not fit each other."""
 
 
 def verify(root: Path, *, deep: bool = False) -> list[Problem]:
@@ -72,7 +80,10 @@ def verify(root: Path, *, deep: bool = False) -> list[Problem]:
         numbers, rows = index.column("shard").tolist(), index.column("row").tolist()
         places = [(index.shards[number].name, row) for number, row in zip(numbers, rows, strict=True)]
         indexed |= dict(zip(index.scene_ids, places, strict=True))
-    problems += _check_manifest(root, indexed)
+    problems += _check_manifest(root, indexed, deep=deep)
+    problems += _check_splits(root, set(indexed))
+    for declared in (CANDIDATES, REJECTIONS, ITEMS, FUNNEL):
+        problems += _check_readable(root, declared)
     problems += _foreign_files(root, known)
     return problems
 
@@ -90,7 +101,7 @@ def _check_shard(root: Path, index: RegionIndex, number: int, *, deep: bool) -> 
     file = f"{SHARDS}/{shard.name}"
     path = shard_path(root, ShardName.parse(shard.name))
     if not path.is_file():
-        yield Problem(file, None, "it is missing.", REMEDY)
+        yield Problem(file, None, "it is missing.", BUILD_AGAIN)
         return
     size = path.stat().st_size
     if size != shard.size:
@@ -132,27 +143,79 @@ def _check_bytes(path: Path, file: str, shard: ShardFile, own: pa.Table) -> Iter
         yield Problem(file, None, "the index tells other byte ranges or labels than the file.", INDEX_REMEDY)
 
 
-def _check_manifest(root: Path, indexed: dict[str, tuple[str, int]]) -> Iterator[Problem]:
-    """Scenes manifest and indexes name the same scenes at the same places, once each."""
+def _check_manifest(root: Path, indexed: dict[str, tuple[str, int]], *, deep: bool) -> Iterator[Problem]:
+    """Scenes manifest and indexes name the same scenes at the same places, once each; deep: shards, too."""
     file = "manifests/scenes.parquet"
     try:
-        rows = parquet.read(root / file, SCENES, ["scene_id", "shard", "row"])
+        rows = parquet.read(root / file, SCENES)
     except (parquet.ManifestError, parquet.ManifestNotFoundError) as error:
         yield Problem(file, None, str(error), REMEDY)
         return
     listed: set[str] = set()
-    for row in rows.to_pylist():
+    strangers: list[str] = []
+    for row in rows.select(["scene_id", "shard", "row"]).to_pylist():
         scene, place = row["scene_id"], (row["shard"], row["row"])
         if scene in listed:
             yield Problem(file, scene, "the scene is listed twice.", REMEDY)
         elif scene not in indexed:
-            yield Problem(file, scene, "the scene is in no index.", REMEDY)
+            strangers.append(scene)
         elif indexed[scene] != place:
             what = f"the manifest has it at row {place[1]} of {place[0]}, the index at row "
             yield Problem(file, scene, f"{what}{indexed[scene][1]} of {indexed[scene][0]}.", REMEDY)
         listed.add(scene)
-    for scene in sorted(set(indexed) - listed):
-        yield Problem(file, scene, f"the scene is missing; it is in {indexed[scene][0]}.", REMEDY)
+    if strangers:
+        yield Problem(file, None, f"{len(strangers)} scenes, as {strangers[0]}, are in no index.", REMEDY)
+    missing = sorted(set(indexed) - listed)
+    if missing:
+        yield Problem(
+            file, None, f"{len(missing)} scenes of the index, as {missing[0]}, are missing.", REMEDY
+        )
+    if deep:
+        yield from _check_columns(root, file, rows)
+
+
+def _check_columns(root: Path, file: str, rows: pa.Table) -> Iterator[Problem]:
+    """The manifest says of each scene what its shard says."""
+    columns = [name for name in SCENES.names if name not in {"shard", "row"}]
+    for name in sorted(set(rows["shard"].to_pylist()), key=str):
+        listed = (
+            rows.filter(pc.is_in(rows["shard"], pa.array([name], pa.string()))).sort_by("row").select(columns)
+        )
+        try:
+            with open_shard(shard_path(root, ShardName.parse(str(name)))) as shard:
+                stored = shard.read(columns=columns).select(columns).cast(listed.schema)
+        except (StoreError, FileNotFoundError, pa.ArrowException, OSError):
+            continue  # the shard's own check has told it
+        if not stored.combine_chunks().equals(listed.combine_chunks()):
+            yield Problem(file, None, f"it does not say of {name} what the shard itself says.", REMEDY)
+
+
+def _check_splits(root: Path, scenes: set[str]) -> Iterator[Problem]:
+    """Where the data set is split, every scene has a split, and no scene that is gone."""
+    file = "manifests/splits.parquet"
+    if not (root / file).exists():
+        return
+    try:
+        listed = set(parquet.read(root / file, SPLITS, ["scene_id"])["scene_id"].to_pylist())
+    except parquet.ManifestError as error:
+        yield Problem(file, None, str(error), SPLIT_REMEDY)
+        return
+    without, gone = scenes - listed, listed - scenes
+    if without:
+        yield Problem(file, None, f"{len(without)} scenes, as {min(without)}, have no split.", SPLIT_REMEDY)
+    if gone:
+        yield Problem(file, None, f"it names {len(gone)} scenes that are not there.", SPLIT_REMEDY)
+
+
+def _check_readable(root: Path, declared: Table) -> Iterator[Problem]:
+    """A manifest that the loader does not read can be left out of a copy; where it is, it is whole."""
+    file = f"manifests/{declared.name}.parquet"
+    if not (root / file).exists():
+        return
+    try:
+        parquet.read(root / file, declared)
+    except parquet.ManifestError as error:
+        yield Problem(file, None, str(error), REMEDY)
 
 
 def _foreign_files(root: Path, known: set[str]) -> Iterator[Problem]:

@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from gl10m.scene.footprint import FOOTPRINT_DEGREES
 from gl10m.scene.grid import TILES
 from gl10m.scene.tile_labels import unpack_tile_labels
 from gl10m.store import codec
 from gl10m.store.byte_source import ByteRange, ByteSource, LocalFiles
-from gl10m.store.index import ShardFile, class_names_of
+from gl10m.store.index import ShardFile, checksum, class_names_of
 from gl10m.store.layout import (
     INDEXES,
     LENGTH_PREFIX,
@@ -30,8 +31,12 @@ from gl10m.store.layout import (
 )
 from gl10m.store.shard import REMEDY, column
 
-INDEX_REMEDY = "Make it anew with `gl10m build`, which keeps the shards that are whole."
+INDEX_REMEDY = "Delete it and run the same `gl10m build` again, which makes it anew from the shards."
 """What to do about a missing or damaged index."""
+
+
+_BOUNDS_TOLERANCE = 1e-9
+"""Degrees by which a footprint's side may miss its length: rounding, a tenth of a millimetre."""
 
 
 class DataSetNotFoundError(FileNotFoundError):
@@ -376,6 +381,16 @@ def _reopen(path: Path, crc32: int) -> RegionIndex:
     return index
 
 
+def check_rows(index: RegionIndex) -> None:
+    """Compare the rows of an index with the checksum that it was written with; reads all of them.
+
+    Raises:
+        StoreError: they are not the rows that were written.
+    """
+    if checksum(index.rows) != index.crc32:
+        raise StoreError(f"{index.path} does not have the checksum it was written with. {INDEX_REMEDY}")
+
+
 def _check_places(index: RegionIndex) -> None:
     """Refuse byte ranges outside the shards.
 
@@ -397,3 +412,9 @@ def _check_places(index: RegionIndex) -> None:
     inside &= (hr_start >= LENGTH_PREFIX) & (hr_start <= sizes[shard] - hr_bytes)
     if not inside.all():
         raise StoreError("it has images outside their shards")
+    west, south, east, north = index.column("bounds").T
+    sides = np.concatenate([east - west, north - south])
+    if not (np.abs(sides - FOOTPRINT_DEGREES) < _BOUNDS_TOLERANCE).all():
+        raise StoreError(f"it has a footprint that is no square of {FOOTPRINT_DEGREES} degrees")
+    if index.column("label").max() > 1:
+        raise StoreError("it has labels that are neither 0 nor 1")

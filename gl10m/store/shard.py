@@ -30,7 +30,7 @@ from gl10m.store.layout import (
 _STATISTICS = ["scene_id", "state", "anchor_class", "longitude", "latitude", "naip_date", "sentinel2_date"]
 """Columns with minima and maxima in the footer; of images they would be copies of the images."""
 
-REMEDY = "Fetch it again with `gl10m build`, which keeps what is whole."
+REMEDY = "Delete it and run the same `gl10m build` again: it keeps what is whole and fetches the rest."
 """What to do about a missing or damaged shard."""
 
 

@@ -4,11 +4,13 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import dask
 from distributed import Client, Future, LocalCluster, as_completed
@@ -23,6 +25,12 @@ _Result = TypeVar("_Result")
 
 TASKS_PER_WORKER = 2
 """Tasks submitted ahead for each worker: one runs, one waits, and memory stays bounded."""
+
+
+_UNREACHED = (
+    "no Dask scheduler answers at {} ({}). Start one with `dask scheduler`, or leave --scheduler out to "
+    "use this machine."
+)
 
 
 class ClusterUnavailableError(ConnectionError):
@@ -51,13 +59,11 @@ def cluster(workers: int | None, scheduler: str | None) -> Iterator[Client]:
         ClusterUnavailableError: nothing answers at that address.
     """
     if scheduler is not None:
+        _reach(scheduler)
         try:
             client = Client(scheduler, timeout="10s", set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
-            raise ClusterUnavailableError(
-                f"no Dask scheduler answers at {scheduler} ({error}). Start one with `dask scheduler`, or "
-                "leave --scheduler out to use this machine."
-            ) from error
+            raise ClusterUnavailableError(_UNREACHED.format(scheduler, error)) from error
         with client:
             yield client
         return
@@ -66,6 +72,25 @@ def cluster(workers: int | None, scheduler: str | None) -> Iterator[Client]:
         Client(local, set_as_default=False) as client,
     ):
         yield client
+
+
+def _reach(scheduler: str) -> None:
+    """Knock at an address before Dask does, whose clients complain at length when nobody opens.
+
+    Raises:
+        ClusterUnavailableError: it is no address, or nothing listens there.
+    """
+    try:
+        parts = urlsplit(scheduler)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if host is None or port is None:
+        raise ClusterUnavailableError(_UNREACHED.format(scheduler, "an address is tcp://HOST:PORT"))
+    try:
+        socket.create_connection((host, port), timeout=10).close()
+    except OSError as error:
+        raise ClusterUnavailableError(_UNREACHED.format(scheduler, error)) from error
 
 
 def _local_cluster(workers: int) -> LocalCluster:

@@ -119,10 +119,26 @@ class Receipts:
                     yield key, path, row
 
 
+class DamagedFragmentError(ValueError):
+    """A fragment does not hold the images that were written into it."""
+
+
 def read_scene(path: Path, row: int) -> pa.Table:
-    """One kept scene of a fragment, schema FETCHED."""
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return file.read_row_group(row).select(FETCHED.names)
+    """One kept scene of a fragment, schema FETCHED.
+
+    Raises:
+        DamagedFragmentError: its bytes have changed on the disk. It is removed, so that the next run fetches
+            its scenes again.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read_row_group(row).select(FETCHED.names)
+    except (OSError, pa.ArrowException) as error:
+        path.unlink(missing_ok=True)
+        raise DamagedFragmentError(
+            f"the fragment {path.name} was damaged on the disk ({error}) and is removed. Run the same "
+            "command again to fetch its scenes once more."
+        ) from error
 
 
 def account(receipts: pa.Table) -> pa.Table:
@@ -142,14 +158,16 @@ def account(receipts: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=REJECTIONS.schema)
 
 
-def scene_key(row: dict[str, object], parameters: str) -> str:
-    """Content key of one scene: where it is, which items show it, and how they are read.
+def scene_key(row: dict[str, object], parameters: str, sources: tuple[str, str]) -> str:
+    """Content key of one scene: where it is, which items of which sources show it, and how they are read.
 
     Args:
         row: one row of MATCHED.
         parameters: digest of the parameters and versions of the stages that fetch and check.
+        sources: names of the LR and of the HR source.
     """
-    return key_of(row["scene_id"], row["bounds"], row["naip_items"], row["sentinel2_items"], parameters)
+    place = (row["scene_id"], row["bounds"])
+    return key_of(place, row["naip_items"], row["sentinel2_items"], parameters, sources)
 
 
 def _columns(path: Path) -> pa.Table | None:

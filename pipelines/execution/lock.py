@@ -5,6 +5,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 WORK = ".gl10m"
 """Folder inside a data set that holds the journal; safe to delete when nothing is to be resumed."""
@@ -12,6 +13,10 @@ WORK = ".gl10m"
 
 class BuildLockedError(RuntimeError):
     """Another build is writing into the same data set."""
+
+
+class UnwritableRootError(PermissionError):
+    """The folder of a data set cannot be made or written."""
 
 
 @contextlib.contextmanager
@@ -23,11 +28,9 @@ def locked(root: Path) -> Iterator[None]:
 
     Raises:
         BuildLockedError: another process holds it.
-        OSError: the folder cannot be made or written.
+        UnwritableRootError: the folder cannot be made or written.
     """
-    folder = root / WORK
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as file:
+    with _lock_file(root) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -41,6 +44,18 @@ def locked(root: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _lock_file(root: Path) -> TextIO:
+    folder = root / WORK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return (folder / "lock").open("a+")
+    except OSError as error:
+        raise UnwritableRootError(
+            f"{root} cannot be made or written ({error.strerror or error}). Choose another folder with "
+            "--root, or make this one writable."
+        ) from error
 
 
 def is_locked(root: Path) -> bool:

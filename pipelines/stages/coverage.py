@@ -15,7 +15,7 @@ from gl10m.scene.footprint import Footprint
 from gl10m.scene.grid import tile_bounds
 from gl10m.scene.rejection import Reason
 from pipelines.sources.imagery import Sensor
-from pipelines.stages.matching import MOST_CLOUD_PERCENT, showing
+from pipelines.stages.matching import MOST_CLOUD_PERCENT, MOST_PERCENT, showing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,15 @@ class CoverageParameters:
 
     most_cloud_percent: float = MOST_CLOUD_PERCENT
     """Sentinel-2 items with this much reported cloud or more do not count."""
+
+    def __post_init__(self) -> None:
+        """Refuse what covers nothing.
+
+        Raises:
+            ValueError: the cloud limit is not a percentage above 0.
+        """
+        if not 0 < self.most_cloud_percent <= MOST_PERCENT:
+            raise ValueError(f"most_cloud_percent is above 0 and at most 100; got {self.most_cloud_percent}")
 
 
 def within_coverage(

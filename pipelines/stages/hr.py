@@ -25,6 +25,15 @@ class HRParameters:
     most_black: float = MOST_BLACK
     """Share of black or missing pixels in any one tile above which the pair is rejected (A.3)."""
 
+    def __post_init__(self) -> None:
+        """Refuse what is no share.
+
+        Raises:
+            ValueError: the limit is not within 0..1.
+        """
+        if not 0 <= self.most_black <= 1:
+            raise ValueError(f"most_black is a share, 0 to 1; got {self.most_black}")
+
 
 def fetch_hr(
     lr_fetched: pa.Table, items: pa.Table, imagery: Imagery, state: str, parameters: HRParameters

@@ -36,6 +36,17 @@ class LRParameters:
     masked, so this is a part of the black pixels, and the same limit; a smaller one asks for clearer
     images."""
 
+    def __post_init__(self) -> None:
+        """Refuse what is no share.
+
+        Raises:
+            ValueError: a limit is not within 0..1.
+        """
+        if not (0 <= self.most_black <= 1 and 0 <= self.most_cloud <= 1):
+            raise ValueError(
+                f"most_black and most_cloud are shares, 0 to 1; got {self.most_black} and {self.most_cloud}"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composite:

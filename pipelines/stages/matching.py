@@ -37,6 +37,9 @@ from pipelines.sources.imagery import Sensor
 MOST_CLOUD_PERCENT = 2.0
 """Reported cloud of a Sentinel-2 granule must lie below (A.2)."""
 
+MOST_PERCENT = 100.0
+"""The whole of a granule; a limit above it would let everything pass as well."""
+
 SEASON_GAP_DAYS = 90
 """Days without a flight that part two seasons of one vintage; the paper does not say."""
 
@@ -78,6 +81,20 @@ class MatchParameters:
 
     most_sentinel2: int = MOST_SENTINEL2
     """Sentinel-2 items kept for a scene."""
+
+    def __post_init__(self) -> None:
+        """Refuse what matches nothing.
+
+        Raises:
+            ValueError: a parameter is out of its range.
+        """
+        if self.days_each_side < 0 or self.season_gap_days < 1 or self.most_sentinel2 < 1:
+            raise ValueError(
+                "days_each_side is at least 0, season_gap_days and most_sentinel2 at least 1; got "
+                f"{self.days_each_side}, {self.season_gap_days} and {self.most_sentinel2}"
+            )
+        if not 0 < self.most_cloud_percent <= MOST_PERCENT:
+            raise ValueError(f"most_cloud_percent is above 0 and at most 100; got {self.most_cloud_percent}")
 
 
 def match(candidates: pa.Table, items: pa.Table, state: str, parameters: MatchParameters) -> Outcome:

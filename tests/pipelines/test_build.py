@@ -21,6 +21,7 @@ from gl10m.manifest import parquet
 from gl10m.manifest.columns import values
 from gl10m.manifest.schema import CANDIDATES, FUNNEL, ITEMS, REJECTIONS, SCENES
 from gl10m.scene.class_map import ClassMap
+from gl10m.scene.rejection import STAGES
 from gl10m.store.integrity import verify
 from pipelines.execution.fragments import Receipts
 from pipelines.execution.journal import Journal
@@ -89,17 +90,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 def test_every_row_is_accounted_for_at_every_stage(built: Path) -> None:
     funnel = parquet.read(built / "manifests" / "funnel.parquet", FUNNEL).to_pylist()
-    assert [row["stage"] for row in funnel] == [
-        "polygons",
-        "classes",
-        "footprints",
-        "coverage",
-        "subsampling",
-        "matching",
-        "lr",
-        "hr",
-        "consistency",
-    ]
+    assert [row["stage"] for row in funnel] == list(STAGES)
     for row in funnel:
         assert row["read"] == row["kept"] + row["rejected"] + row["failed"]
     for earlier, later in pairwise(funnel):
@@ -183,6 +174,64 @@ def test_another_class_map_changes_the_labels_and_fetches_no_image_again(
     ]
     assert keys[1].items() <= keys[0].items()
     assert verify(root, deep=True) == []
+
+
+JPEG = b"\xff\xd8\xff"
+"""How every image begins."""
+
+
+def cut_short(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1000)
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "a shard cut short": lambda root: cut_short(root / "data" / "CA-00000-of-00001.parquet"),
+    "a shard deleted": lambda root: (root / "data" / "CA-00000-of-00001.parquet").unlink(),
+    "an index cut short": lambda root: cut_short(root / "index" / "CA.arrow"),
+    "a manifest cut short": lambda root: cut_short(root / "manifests" / "scenes.parquet"),
+    "all manifests deleted": lambda root: shutil.rmtree(root / "manifests"),
+    "the journal deleted": lambda root: shutil.rmtree(root / ".gl10m"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_same_command_mends_a_damaged_data_set(
+    built: Path, town: Town, tmp_path: Path, damage: str
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(built, root)
+    DAMAGES[damage](root)
+    ended = town.build(root)
+    assert ended.returncode == 0, ended.stderr
+    assert contents(root) == contents(built)
+
+
+def test_a_damaged_fragment_is_removed_and_its_scenes_fetched_again(
+    built: Path, town: Town, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+
+    def with_an_image() -> list[Path]:
+        return [path for path in root.glob(".gl10m/fragments/*.parquet") if JPEG in path.read_bytes()]
+
+    with start(town, root, "--workers", "1") as building:
+        wait_for(lambda: bool(with_an_image()), building)
+        os.killpg(building.pid, signal.SIGKILL)
+    (fragment, *_) = with_an_image()
+    content = bytearray(fragment.read_bytes())
+    content[content.index(JPEG) + 5000] ^= 1
+    fragment.write_bytes(content)
+    ended = town.build(root)
+    assert ended.returncode == 2
+    assert "Run the same command again" in ended.stderr.replace("\n", " ")
+    assert town.build(root).returncode == 0
+    assert contents(root) == contents(built)
+
+
+def test_two_files_for_one_state_are_refused(town: Town, tmp_path: Path) -> None:
+    ended = town.build(tmp_path / "root", "--osm", str(town.osm))
+    assert ended.returncode == 2
+    assert "two files" in ended.stderr
 
 
 def test_one_worker_gives_the_same_bytes_as_two(built: Path, town: Town, tmp_path: Path) -> None:

@@ -68,9 +68,12 @@ def foreign_file(root: Path) -> None:
     ("damage", "messages"),
     [
         (cut, [f"{SHARD}: it has "]),
-        (delete, [f"{SHARD}: it is missing. Fetch it again with `gl10m build`"]),
+        (delete, [f"{SHARD}: it is missing. Run the same `gl10m build` again"]),
         (flip_index, ["index/CA.arrow: its rows do not have the checksum"]),
-        (swap_scenes_in_manifest, ["WA-w1001: the scene is listed twice", "CA-w1000: the scene is missing"]),
+        (
+            swap_scenes_in_manifest,
+            ["WA-w1001: the scene is listed twice", "1 scenes of the index, as CA-w1000, are missing"],
+        ),
         (foreign_file, ["data/notes.txt: no index names it"]),
     ],
 )
