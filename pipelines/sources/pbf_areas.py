@@ -1,7 +1,7 @@
 """Areas of a sorted .osm.pbf file: what is plain by numpy, the rest by libosmium.
 
-Relations tell which ways are their members, ways tell which nodes are needed; of a group without a needed node
-only the ids are decoded. Closed ways whose rings are simple become polygons at once. Relations, and
+Relations tell which ways are their members, ways tell which nodes are needed; where no node is
+needed, only ids are decoded. Closed ways whose rings are simple become polygons at once. Relations, and
 rings that cross or touch themselves, go with their ways and nodes into a small file for libosmium.
 """
 

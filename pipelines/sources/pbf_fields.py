@@ -85,15 +85,14 @@ def decoded(packed: Bytes) -> Ints:
     """
     ends = np.flatnonzero(packed < 128)  # noqa: PLR2004 - the eighth bit says that more follow
     if ends.size == packed.size:
-        small: Ints = packed.astype(np.int64)
-        return small
+        return packed.astype(np.int64)
     if not ends.size or ends[-1] != packed.size - 1:
         raise MalformedError("a packed array ends within a varint")
     starts = np.concatenate([[0], ends[:-1] + 1])
     longer = ends - starts
     if longer.max() >= LONGEST_VARINT:
         raise MalformedError("a varint of more than 64 bits in a packed array")
-    values = (packed[starts] & 127).astype(np.int64)
+    values: Ints = (packed[starts] & 127).astype(np.int64)
     step, live = 1, np.flatnonzero(longer)
     while live.size:
         values[live] |= (packed[starts[live] + step] & 127).astype(np.int64) << (7 * step)

@@ -170,7 +170,10 @@ def strings_of(block: Block) -> list[bytes]:
     while place < last:
         if content[place] != 10:  # noqa: PLR2004 - field 1, delimited
             raise UnusualFileError("a string table of something else")
-        size, place = varint(content, place + 1)
+        size = content[place + 1] if place + 1 < last else 128
+        place += 2
+        if size > 127:  # noqa: PLR2004 - the eighth bit says that more follow
+            size, place = varint(content, place - 1)
         if size > last - place:
             raise MalformedError("a string reaches beyond its table")
         texts.append(content[place : place + size])

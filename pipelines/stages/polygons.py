@@ -122,11 +122,14 @@ def _found(areas: FoundAreas) -> _Found:
 def _repaired(found: _Found, ledger: Ledger) -> _Found:
     """Valid polygons and multipolygons; what stays invalid or empty after one repair is rejected."""
     geometry = found.geometry.copy()
-    broken = np.flatnonzero(~shapely.is_valid(geometry) & ~shapely.is_missing(geometry))
+    good = shapely.is_valid(geometry)
+    broken = np.flatnonzero(~good & ~shapely.is_missing(geometry))
     geometry[broken] = [_polygons_of(shapely.make_valid(shape)) for shape in geometry[broken]]
-    single = np.flatnonzero(shapely.get_num_geometries(geometry) == 1)
+    good[broken] = shapely.is_valid(geometry[broken])
+    multiple = np.flatnonzero(shapely.get_type_id(geometry) == shapely.GeometryType.MULTIPOLYGON)
+    single = multiple[shapely.get_num_geometries(geometry[multiple]) == 1]
     geometry[single] = shapely.get_geometry(geometry[single], 0)
-    good = shapely.is_valid(geometry) & ~shapely.is_empty(geometry) & ~shapely.is_missing(geometry)
+    good &= ~shapely.is_empty(geometry) & ~shapely.is_missing(geometry)
     for place in np.flatnonzero(~good):
         detail = "a node is not in the file" if geometry[place] is None else "no area is left after a repair"
         ledger.reject(found.names[place], Reason.INVALID_GEOMETRY, detail)
