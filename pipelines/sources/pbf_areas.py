@@ -46,6 +46,7 @@ from pipelines.sources.pbf_ways import (
     among,
     ascending,
     messages,
+    strings_of,
     ways_block,
 )
 
@@ -176,6 +177,8 @@ def _relations(blobs: BlobFile, first: int, interest: Interest, extra: Path) -> 
     last = 0
     for block in _blocks(blobs, first, len(blobs), RELATIONS):
         last = _in_order(messages(block, RELATION_FIELD).ids, last)
+        if any(0 in text for text in strings_of(block)):  # libosmium ends strings by zeros, and would run on
+            raise MalformedError("a zero byte within a string")
     if first == len(blobs):
         return Survey()
     with extra.open("wb") as out:

@@ -172,6 +172,12 @@ class TestHostileFiles:
         with pytest.raises(OsmFileError, match=r"world\.osm\.pbf cannot be read"):
             read_areas(path, interest_of(class_map))
 
+    def test_a_string_that_would_end_early(self, tmp_path: Path, class_map: ClassMap) -> None:
+        path = pbf(tmp_path, TRAPS)
+        path.write_bytes(unpacked(path).replace(b"multipolygon", b"multi\0olygon"))
+        with pytest.raises(OsmFileError, match="a zero byte within a string"):
+            read_areas(path, interest_of(class_map))
+
     def test_flipped_bytes(self, tmp_path: Path, class_map: ClassMap) -> None:
         whole, chance = unpacked(pbf(tmp_path, TRAPS)), random.Random(0)  # noqa: S311 - a seed for a test
         path = tmp_path / "flipped.osm.pbf"
