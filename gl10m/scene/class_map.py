@@ -196,6 +196,11 @@ class ClassMap:
             (key, None if value == ANY else value) for key, values in self._by_tag.items() for value in values
         )
 
+    @property
+    def deciding_keys(self) -> frozenset[str]:
+        """Keys of all tags that a rule or an exclusion speaks of, and `area`: others never change a match."""
+        return self._spoken_of
+
     def carries(self, key: str, value: str) -> bool:
         """Whether a tag is one of the `tokens`, or holds one among several values."""
         wanted = self._by_tag.get(key)

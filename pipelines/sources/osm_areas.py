@@ -3,9 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import osmium
+import pyarrow as pa
 import shapely
+from numpy.typing import NDArray
 from osmium.area import AreaManager
 from osmium.filter import EntityFilter, IdFilter, KeyFilter
 from osmium.geom import WKBFactory
@@ -21,6 +25,57 @@ RING_NODES = 4
 
 AREA_RELATIONS = frozenset({"multipolygon", "boundary"})
 """Types of relations that are areas."""
+
+
+TAGS = pa.map_(pa.string(), pa.string())
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """Which objects are of interest, by their tags."""
+
+    keys: tuple[str, ...]
+    """Keys of the tags of interest: objects with none of them are passed over."""
+
+    carries: Callable[[str, str], bool]
+    """Whether a tag with one of those keys is of interest."""
+
+    is_line: Callable[[Mapping[str, str]], bool]
+    """Whether a closed way with these tags is a line and no area."""
+
+    deciding: frozenset[str]
+    """Keys of all tags that `is_line` looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAreas:
+    """The areas of interest of a file, ways before relations, each by id."""
+
+    ways: Ids
+    """Closed ways."""
+
+    relations: Ids
+    """Relations whose rings fit together."""
+
+    tags: Any
+    """Tags of the ways, then of the relations, keys in order: a pyarrow array of type TAGS."""
+
+    geometry: NDArray[np.object_]
+    """Polygons and multipolygons in EPSG:4326, not all valid; None for a way that lacks a node."""
+
+    incomplete: list[int]
+    """Relations of which a member way or a node is not in the file."""
+
+    unfit: list[int]
+    """Relations whose rings do not fit together."""
+
+    lines: list[int]
+    """Closed ways that are lines by their tags."""
+
+    degenerate: list[int]
+    """Closed ways of fewer than four nodes."""
 
 
 @dataclass(slots=True)
@@ -58,31 +113,63 @@ Areas = dict[tuple[str, int], AssembledArea]
 """Areas by kind ("way" or "relation") and id."""
 
 
-def survey(
-    path: Path,
-    keys: Iterable[str],
-    carries: Callable[[str, str], bool],
-    is_line: Callable[[Mapping[str, str]], bool],
-) -> Survey:
+def found_areas(path: Path, interest: Interest) -> FoundAreas:
+    """Read the areas of interest of a sorted file.
+
+    Raises:
+        OsmFileError: an object of interest has an id below 1.
+    """
+    wanted = survey(path, interest)
+    areas = assemble(path, wanted)
+    ways = sorted(wanted.ways)
+    incomplete, unfit, relations = told_apart(wanted, areas)
+    found = [areas.get(("way", number)) for number in ways]
+    found += [areas["relation", number] for number in relations]
+    tags = [sorted(area.tags.items()) if area is not None else [] for area in found]
+    return FoundAreas(
+        np.array(ways, np.int64),
+        np.array(relations, np.int64),
+        pa.array(tags, TAGS),
+        geometries(found),
+        incomplete,
+        unfit,
+        sorted(wanted.lines),
+        sorted(wanted.degenerate),
+    )
+
+
+def told_apart(wanted: Survey, areas: Areas) -> tuple[list[int], list[int], list[int]]:
+    """Relations that are incomplete, that do not fit together, and that are whole; each by id."""
+    found = {number: areas.get(("relation", number)) for number in sorted(wanted.relations)}
+    incomplete = [number for number, area in found.items() if area is None]
+    unfit = [number for number, area in found.items() if area is not None and area.wkb is None]
+    return incomplete, unfit, [number for number, area in found.items() if area is not None and area.wkb]
+
+
+def geometries(areas: Iterable[AssembledArea | None]) -> NDArray[np.object_]:
+    """Geometry of each area, None where there is none."""
+    wkb = np.array([area.wkb if area is not None else None for area in areas], dtype=object)
+    return np.asarray(shapely.from_wkb(wkb))
+
+
+def survey(path: Path, interest: Interest) -> Survey:
     """Find the closed ways and the relations that carry a tag of interest.
 
     Args:
         path: a sorted OSM file.
-        keys: keys of the tags of interest; objects with none of them never reach Python.
-        carries: whether a tag is of interest.
-        is_line: whether a closed way with these tags is a line and no area.
+        interest: which; objects with none of its keys never reach Python.
 
     Raises:
         OsmFileError: such an object has an id below 1.
     """
     found = Survey()
-    for entity in osmium.FileProcessor(str(path), WAY | RELATION).with_filter(KeyFilter(*keys)):
+    for entity in osmium.FileProcessor(str(path), WAY | RELATION).with_filter(KeyFilter(*interest.keys)):
         tags = {tag.k: tag.v for tag in entity.tags}
-        if not any(carries(key, value) for key, value in tags.items()):
+        if not any(interest.carries(key, value) for key, value in tags.items()):
             continue
         check_id(path, entity.id)
         if isinstance(entity, Way):
-            _survey_way(found, entity, tags, is_line)
+            _survey_way(found, entity, tags, interest.is_line)
         elif isinstance(entity, Relation) and tags.get("type") in AREA_RELATIONS:
             found.relations.add(entity.id)
             found.members.update(member.ref for member in entity.members if member.type == "w")

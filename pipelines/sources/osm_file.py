@@ -39,7 +39,7 @@ def sorted_osm_file(path: Path | str) -> Iterator[Path]:
             one object.
     """
     path = Path(path)
-    _check_name(path)
+    check_name(path)
     with readable(path):
         if _is_sorted(path):
             yield path
@@ -63,13 +63,29 @@ def readable(path: Path) -> Iterator[None]:
     except OsmFileError:
         raise
     except (RuntimeError, OSError, UnicodeDecodeError) as error:
-        raise OsmFileError(
-            f"{path.name} cannot be read as an OSM file ({error}): it is damaged, cut short or not one. "
-            "Fetch it again and compare its checksum; `osmium fileinfo -e` shows where it breaks."
-        ) from error
+        raise damaged(path.name, error) from error
 
 
-def _check_name(path: Path) -> None:
+def damaged(name: str, what: object) -> OsmFileError:
+    """The error for a file that breaks off or is not what its name says.
+
+    Args:
+        name: of the file.
+        what: was found in it.
+    """
+    return OsmFileError(
+        f"{name} cannot be read as an OSM file ({what}): it is damaged, cut short or not one. "
+        "Fetch it again and compare its checksum; `osmium fileinfo -e` shows where it breaks."
+    )
+
+
+def check_name(path: Path) -> None:
+    """Refuse what is not named like an OSM file or is empty.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OsmFileError: the name does not tell a format, or the file is empty.
+    """
     if not path.is_file():
         raise FileNotFoundError(
             f"there is no OSM file {path}; give the path of an extract such as maine.osm.pbf"

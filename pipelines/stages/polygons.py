@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from gl10m.manifest.schema import POLYGONS
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.footprint import FOOTPRINT_DEGREES, LARGEST_LATITUDE
 from gl10m.scene.rejection import Reason
-from pipelines.sources.osm_areas import Areas, Survey, assemble, survey
-from pipelines.sources.osm_file import readable, sorted_osm_file
+from pipelines.sources.osm_areas import FoundAreas, Interest, found_areas
+from pipelines.sources.osm_file import check_name, readable, sorted_osm_file
+from pipelines.sources.pbf_areas import quick_areas
+from pipelines.sources.pbf_blobs import UnusualFileError
 
 ANCHOR_DECIMALS = 7
 """Anchors keep the seven decimals of OSM's own coordinates (about 1 cm): what follows is noise."""
@@ -30,15 +33,14 @@ Geometries = NDArray[np.object_]
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Objects in the order of the table, their tags and geometries side by side."""
+    """Objects in the order of the table: their names, tags and geometries side by side."""
 
-    names: list[tuple[str, int]]
-    tags: list[dict[str, str]]
+    names: NDArray[np.object_]
+    tags: Any
     geometry: Geometries
 
     def chosen(self, mask: NDArray[np.bool_]) -> "_Found":
-        places = np.flatnonzero(mask)
-        return _Found([self.names[n] for n in places], [self.tags[n] for n in places], self.geometry[places])
+        return _Found(self.names[mask], self.tags.filter(pa.array(mask)), self.geometry[mask])
 
 
 def read_polygons(path: Path | str, state: str, class_map: ClassMap) -> Outcome:
@@ -63,14 +65,35 @@ def read_polygons(path: Path | str, state: str, class_map: ClassMap) -> Outcome:
         OsmFileError: the file cannot be read as OSM to its end.
     """
     ledger = Ledger("polygons", state)
-    with sorted_osm_file(path) as file, readable(Path(path)):
-        wanted = survey(file, class_map.keys, class_map.carries, lambda tags: _is_line(class_map, tags))
-        areas = assemble(file, wanted)
-    _reject_by_kind(ledger, wanted, areas)
-    found = _repaired(_found(wanted, areas), ledger)
+    areas = read_areas(path, interest_of(class_map))
+    _reject_by_kind(ledger, areas)
+    read = len(areas.geometry) + len(ledger)
+    found = _repaired(_found(areas), ledger)
     found = _on_the_map(found, ledger)
-    read = len(wanted.ways) + len(wanted.relations) + len(wanted.lines) + len(wanted.degenerate)
     return Outcome(stage="polygons", read=read, kept=_table(found, state), dropped=ledger.table)
+
+
+def read_areas(path: Path | str, interest: Interest) -> FoundAreas:
+    """Find the areas of interest, quickly in a sorted .osm.pbf file, by libosmium alone in any other.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OsmFileError: the file cannot be read as OSM to its end.
+    """
+    path = Path(path)
+    check_name(path)
+    if path.name.endswith(".pbf"):
+        with suppress(UnusualFileError), readable(path):
+            return quick_areas(path, interest)
+    with sorted_osm_file(path) as file, readable(path):
+        return found_areas(file, interest)
+
+
+def interest_of(class_map: ClassMap) -> Interest:
+    """What of an OSM file a class map can make use of."""
+    return Interest(
+        class_map.keys, class_map.carries, lambda tags: _is_line(class_map, tags), class_map.deciding_keys
+    )
 
 
 def _is_line(class_map: ClassMap, tags: Mapping[str, str]) -> bool:
@@ -79,42 +102,37 @@ def _is_line(class_map: ClassMap, tags: Mapping[str, str]) -> bool:
     return class_map.match(tags, closed_way=True, area_m2=None).reason == Reason.NOT_AN_AREA
 
 
-def _reject_by_kind(ledger: Ledger, wanted: Survey, areas: Areas) -> None:
-    for number in sorted(wanted.lines):
+def _reject_by_kind(ledger: Ledger, areas: FoundAreas) -> None:
+    for number in areas.lines:
         ledger.reject(f"way/{number}", Reason.NOT_AN_AREA, "area=no, or a line by the closed-way rule")
-    for number in sorted(wanted.degenerate):
+    for number in areas.degenerate:
         ledger.reject(f"way/{number}", Reason.INVALID_GEOMETRY, "a ring of fewer than four nodes")
-    for number in sorted(wanted.relations):
-        area = areas.get(("relation", number))
-        if area is None:
-            detail = "a member way or a node is not in the file"
-            ledger.reject(f"relation/{number}", Reason.BROKEN_RELATION, detail)
-        elif area.wkb is None:
-            detail = "its rings are open, cross each other or do not fit together"
-            ledger.reject(f"relation/{number}", Reason.BROKEN_RELATION, detail)
+    details = dict.fromkeys(areas.incomplete, "a member way or a node is not in the file")
+    details |= dict.fromkeys(areas.unfit, "its rings are open, cross each other or do not fit together")
+    for number, detail in sorted(details.items()):
+        ledger.reject(f"relation/{number}", Reason.BROKEN_RELATION, detail)
 
 
-def _found(wanted: Survey, areas: Areas) -> _Found:
-    """Areas as geometries in the order of the table; None where the file lacks a node of a closed way."""
-    names = [("way", number) for number in sorted(wanted.ways)]
-    whole = (n for n in sorted(wanted.relations) if (a := areas.get(("relation", n))) is not None and a.wkb)
-    names += [("relation", number) for number in whole]
-    found = [areas.get(name) for name in names]
-    wkb = np.array([area.wkb if area is not None else None for area in found], dtype=object)
-    return _Found(names, [area.tags if area is not None else {} for area in found], shapely.from_wkb(wkb))
+def _found(areas: FoundAreas) -> _Found:
+    names = [f"way/{number}" for number in areas.ways.tolist()]
+    names += [f"relation/{number}" for number in areas.relations.tolist()]
+    return _Found(np.array(names, dtype=object), areas.tags, areas.geometry)
 
 
 def _repaired(found: _Found, ledger: Ledger) -> _Found:
     """Valid polygons and multipolygons; what stays invalid or empty after one repair is rejected."""
     geometry = found.geometry.copy()
-    broken = np.flatnonzero(~shapely.is_valid(geometry) & ~shapely.is_missing(geometry))
+    good = shapely.is_valid(geometry)
+    broken = np.flatnonzero(~good & ~shapely.is_missing(geometry))
     geometry[broken] = [_polygons_of(shapely.make_valid(shape)) for shape in geometry[broken]]
-    single = np.flatnonzero(shapely.get_num_geometries(geometry) == 1)
+    good[broken] = shapely.is_valid(geometry[broken])
+    multiple = np.flatnonzero(shapely.get_type_id(geometry) == shapely.GeometryType.MULTIPOLYGON)
+    single = multiple[shapely.get_num_geometries(geometry[multiple]) == 1]
     geometry[single] = shapely.get_geometry(geometry[single], 0)
-    good = shapely.is_valid(geometry) & ~shapely.is_empty(geometry) & ~shapely.is_missing(geometry)
+    good &= ~shapely.is_empty(geometry) & ~shapely.is_missing(geometry)
     for place in np.flatnonzero(~good):
         detail = "a node is not in the file" if geometry[place] is None else "no area is left after a repair"
-        ledger.reject(_subject(found.names[place]), Reason.INVALID_GEOMETRY, detail)
+        ledger.reject(found.names[place], Reason.INVALID_GEOMETRY, detail)
     return _Found(found.names, found.tags, geometry).chosen(good)
 
 
@@ -136,7 +154,7 @@ def _on_the_map(found: _Found, ledger: Ledger) -> _Found:
     )
     for place in np.flatnonzero(~inside):
         detail = "bounds {:.4f} {:.4f} {:.4f} {:.4f}".format(*bounds[place])
-        ledger.reject(_subject(found.names[place]), Reason.OFF_THE_MAP, detail)
+        ledger.reject(found.names[place], Reason.OFF_THE_MAP, detail)
     return found.chosen(inside)
 
 
@@ -144,9 +162,9 @@ def _table(found: _Found, state: str) -> pa.Table:
     longitude, latitude = anchors(found.geometry)
     columns = {
         "state": [state] * len(found.names),
-        "osm_id": [_subject(name) for name in found.names],
-        "tags": [sorted(tags.items()) for tags in found.tags],
-        "closed_way": [kind == "way" for kind, _ in found.names],
+        "osm_id": found.names,
+        "tags": found.tags,
+        "closed_way": [name.startswith("way/") for name in found.names],
         "area_m2": areas_m2(found.geometry),
         "longitude": longitude,
         "latitude": latitude,
@@ -196,7 +214,3 @@ def areas_m2(geometry: Geometries) -> NDArray[np.float64]:
     outer = np.diff(ring_part, prepend=-1) != 0  # the first ring of a polygon is its shell
     totals = np.bincount(owner[ring_part], np.where(outer, sizes, -sizes), minlength=len(geometry))
     return np.asarray(totals, dtype=np.float64)
-
-
-def _subject(name: tuple[str, int]) -> str:
-    return f"{name[0]}/{name[1]}"
