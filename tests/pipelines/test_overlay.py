@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from gl10m.scene.footprint import FOOTPRINT_DEGREES, Footprint
 from gl10m.scene.grid import tile_bounds
 from pipelines.stages.footprints import squares
-from pipelines.stages.overlay import Overlay, subdivided, tile_edges
+from pipelines.stages.ground import subdivided
+from pipelines.stages.overlay import Overlay, tile_edges
 from tests.worlds import blobs, footprints
 
 CLASSES = 3
