@@ -23,7 +23,7 @@ def areas_within(polygons: Geometries, bounds: Bounds) -> Numbers:
     Returns:
         Shape (n,), never negative.
     """
-    rings, owner = shapely.get_rings(polygons, return_index=True)
+    rings, owner = _rings(polygons)
     coordinates, ring = shapely.get_coordinates(rings, return_index=True)
     of = owner[ring]
     x, y = coordinates[:, 0] - bounds[of, 0], coordinates[:, 1] - bounds[of, 1]  # the corner is the origin
@@ -37,6 +37,14 @@ def areas_within(polygons: Geometries, bounds: Bounds) -> Numbers:
     below = _mean_between(np.minimum(first, last), np.maximum(first, last), top)
     areas = np.bincount(of[edge], weights=below * (x_within[end] - x_within[start]), minlength=len(polygons))
     return np.maximum(areas, 0)
+
+
+def _rings(polygons: Geometries) -> tuple[Geometries, NDArray[np.intp]]:
+    """Geometries of one ring each and whose they are: polygons without holes stand for themselves."""
+    holed = shapely.get_num_interior_rings(polygons) > 0
+    rings, owner = shapely.get_rings(polygons[holed], return_index=True)
+    whole = np.flatnonzero(~holed)
+    return np.concatenate([polygons[whole], rings]), np.concatenate([whole, np.flatnonzero(holed)[owner]])
 
 
 def _mean_between(low: Numbers, high: Numbers, top: Numbers) -> Numbers:

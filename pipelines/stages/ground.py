@@ -10,7 +10,7 @@ Geometries = NDArray[np.object_]
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-MOST_COORDINATES = 256
+MOST_COORDINATES = 1024
 """A polygon of more is cut in halves until its parts have fewer: a footprint meets only what is near."""
 
 _MOST_CUTS = 40
@@ -107,7 +107,7 @@ def _overlaps(parts: Geometries, owner: Indices) -> tuple[Indices, Indices, Mask
     """
     rank = np.empty(len(parts), np.int64)
     rank[np.argsort(-shapely.area(parts), kind="stable")] = np.arange(len(parts))
-    tree = shapely.STRtree(parts)
+    tree, bounds = shapely.STRtree(parts), shapely.bounds(parts).reshape(-1, 4)
     found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.bool_))]
     for first in range(0, len(parts), _PARTS_AT_ONCE):
         some = parts[first : first + _PARTS_AT_ONCE]
@@ -115,12 +115,15 @@ def _overlaps(parts: Geometries, owner: Indices) -> tuple[Indices, Indices, Mask
         over = over.astype(np.int64) + first
         chosen = (rank[over] < rank[under]) & (owner[over] != owner[under])
         over, under = over[chosen], under[chosen].astype(np.int64)
+        within = (bounds[over, :2] <= bounds[under, :2]).all(axis=1)
+        within &= (bounds[over, 2:] >= bounds[under, 2:]).all(axis=1)
         shapely.prepare(some)
-        meet = shapely.intersects(parts[over], parts[under])
-        over, under = over[meet], under[meet]
-        covered = shapely.covers(parts[over], parts[under])
+        covered = within.copy()
+        covered[within] = shapely.contains_properly(parts[over[within]], parts[under[within]])
         overlap = covered.copy()
-        overlap[~covered] = ~shapely.touches(parts[over[~covered]], parts[under[~covered]])
+        overlap[~covered] = shapely.relate_pattern(parts[over[~covered]], parts[under[~covered]], "T********")
+        again = overlap & within & ~covered  # what shares a border with the part that it lies in
+        covered[again] = shapely.covers(parts[over[again]], parts[under[again]])
         shapely.destroy_prepared(some)
         found.append((over[overlap], under[overlap], covered[overlap]))
     over, under, covered = (np.concatenate(column) for column in zip(*found, strict=True))

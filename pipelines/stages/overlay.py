@@ -14,6 +14,7 @@ Geometries = NDArray[np.object_]
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Bounds = NDArray[np.float64]
+Numbers = NDArray[np.float64]
 
 _FOOTPRINTS_AT_ONCE = 256
 
@@ -126,14 +127,34 @@ class Overlay:
         # passes through all that the box does.
         slim = (west[which, column] <= box[which, 0]) & (east[which, column] >= box[which, 2])
         slim |= (south[which, row] <= box[which, 1]) & (north[which, row] >= box[which, 3])
-        unsure = np.flatnonzero(~slim)
+        sure = slim
+        sure[~slim] = self._marked_by_vertices(part, columns, rows, which[~slim])[which[~slim], tile[~slim]]
+        unsure = np.flatnonzero(~sure)
         pair, row, column = which[unsure], row[unsure], column[unsure]
         places = np.stack(
             [west[pair, column], south[pair, row], east[pair, column], north[pair, row]], axis=1
         )
-        sure = slim
         sure[unsure] = _overlap(self._pieces[part[pair]], places)
         return which[sure], tile[sure]
+
+    def _marked_by_vertices(self, part: Indices, columns: Numbers, rows: Numbers, pairs: Indices) -> Mask:
+        """Shape (pairs, 100), True where a vertex lies within a tile, and with it some of the interior."""
+        met = np.zeros((len(part), TILES), np.bool_)
+        asked = np.unique(pairs)
+        vertices, of = shapely.get_coordinates(self._pieces[part[asked]], return_index=True)
+        pair = asked[of]
+        column, within_column = _steps(vertices[:, 0], columns, pair)
+        row, within_row = _steps(-vertices[:, 1], -rows, pair)
+        within = within_column & within_row
+        met[pair[within], row[within] * GRID + column[within]] = True
+        return met
+
+
+def _steps(place: Numbers, edges: Numbers, pair: Indices) -> tuple[Indices, Mask]:
+    """The step between rising edges that each place lies in, and whether it surely lies within."""
+    first, side = edges[:, 0], (edges[:, -1] - edges[:, 0]) / GRID
+    step = np.clip((place - first[pair]) / side[pair], 0, GRID - 1).astype(np.int64)
+    return step, (edges[pair, step] < place) & (place < edges[pair, step + 1])
 
 
 def tile_edges(bounds: Bounds) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
