@@ -17,34 +17,39 @@ def areas_within(polygons: Geometries, bounds: Bounds) -> Numbers:
     edge reaches from the south border at least to the north border at most.
 
     Args:
-        polygons: shape (n,), valid polygons, normalised (`shapely.normalize`: shells clockwise, holes not).
+        polygons: shape (n,), valid polygons.
         bounds: shape (n, 4): west, south, east, north.
 
     Returns:
         Shape (n,), never negative.
     """
-    rings, owner = _rings(polygons)
+    rings, owner, shell = _rings(polygons)
     coordinates, ring = shapely.get_coordinates(rings, return_index=True)
     of = owner[ring]
     x, y = coordinates[:, 0] - bounds[of, 0], coordinates[:, 1] - bounds[of, 1]  # the corner is the origin
+    start = np.flatnonzero(ring[1:] == ring[:-1])
+    cross = (x[start + 1] - x[start]) * (y[start + 1] + y[start])
+    clockwise = np.bincount(ring[start], weights=cross, minlength=len(rings)) > 0
     width, height = bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1]
     x_within = np.clip(x, 0, width[of])
-    edge = np.flatnonzero((x_within[1:] != x_within[:-1]) & (ring[1:] == ring[:-1]))
-    start, end, top = edge, edge + 1, height[of[edge]]
+    start = start[x_within[start + 1] != x_within[start]]
+    end, top = start + 1, height[of[start]]
     slope = (y[end] - y[start]) / (x[end] - x[start])
     first = y[start] + slope * (x_within[start] - x[start])
     last = y[start] + slope * (x_within[end] - x[start])
     below = _mean_between(np.minimum(first, last), np.maximum(first, last), top)
-    areas = np.bincount(of[edge], weights=below * (x_within[end] - x_within[start]), minlength=len(polygons))
-    return np.maximum(areas, 0)
+    sign = np.where(clockwise == shell, 1.0, -1.0)[ring[start]]
+    weights = sign * below * (x_within[end] - x_within[start])
+    return np.maximum(np.bincount(of[start], weights=weights, minlength=len(polygons)), 0)
 
 
-def _rings(polygons: Geometries) -> tuple[Geometries, NDArray[np.intp]]:
-    """Geometries of one ring each and whose they are: polygons without holes stand for themselves."""
-    holed = shapely.get_num_interior_rings(polygons) > 0
+def _rings(polygons: Geometries) -> tuple[Geometries, NDArray[np.intp], NDArray[np.bool_]]:
+    """Geometries of one ring each, whose they are, and whether they are shells."""
+    holed = np.flatnonzero(shapely.get_num_interior_rings(polygons) > 0)
+    whole = np.setdiff1d(np.arange(len(polygons)), holed)  # polygons without holes stand for themselves
     rings, owner = shapely.get_rings(polygons[holed], return_index=True)
-    whole = np.flatnonzero(~holed)
-    return np.concatenate([polygons[whole], rings]), np.concatenate([whole, np.flatnonzero(holed)[owner]])
+    shell = np.concatenate([np.ones(len(whole), np.bool_), np.diff(owner, prepend=-1) != 0])
+    return np.concatenate([polygons[whole], rings]), np.concatenate([whole, holed[owner]]), shell
 
 
 def _mean_between(low: Numbers, high: Numbers, top: Numbers) -> Numbers:

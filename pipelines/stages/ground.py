@@ -14,7 +14,7 @@ MOST_COORDINATES = 1024
 """A polygon of more is cut in halves until its parts have fewer: a footprint meets only what is near."""
 
 _MOST_CUTS = 40
-_PARTS_AT_ONCE = 65_536
+_PARTS_AT_ONCE = 8_192  # prepared together, at some kilobytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,11 @@ def subdivided(geometry: Geometries) -> tuple[Geometries, Indices]:
     Returns:
         The parts and the place in `geometry` that each is of, in its order.
     """
-    parts, owner = shapely.get_parts(geometry, return_index=True)
-    owner = owner.astype(np.int64)
+    single = shapely.get_type_id(geometry) == shapely.GeometryType.POLYGON
+    parts, owner = geometry[single], np.flatnonzero(single)  # the same objects: half the memory
+    several, of_several = shapely.get_parts(geometry[~single], return_index=True)
+    parts = np.concatenate([parts, several])
+    owner = np.concatenate([owner, np.flatnonzero(~single)[of_several]])
     for _ in range(_MOST_CUTS):
         large = shapely.get_num_coordinates(parts) > MOST_COORDINATES
         if not large.any():

@@ -50,10 +50,10 @@ class Overlay:
         """
         parts, owner = subdivided(geometry)
         layers = np.concatenate([membership, np.ones((len(membership), 1), np.bool_)], axis=1)[owner]
-        pieces = disjoint(shapely.normalize(parts), owner, layers)
+        pieces = disjoint(parts, owner, layers)
         self._of_class = layers[:, :-1]
         self._parts = pieces.parts
-        self._pieces = np.asarray(shapely.normalize(pieces.geometry))
+        self._pieces = pieces.geometry
         self._counts = pieces.counts
         self._counted = pieces.counts.any(axis=1)
         self._area: NDArray[np.float64] = np.asarray(shapely.area(self._pieces))
