@@ -31,7 +31,7 @@ def map_classes(polygons: pa.Table, state: str, class_map: ClassMap) -> Outcome:
         AREA_OUT_OF_RANGE, and NOT_AN_AREA where the polygons were read with another class map.
     """
     example, kind = _kinds(polygons, class_map)
-    matches = _matches(polygons.take(pa.array(example)), class_map)
+    matches = _matches(polygons.take(pa.array(example, pa.int64())), class_map)
     accepted = np.array([match.reason is None for match in matches], np.bool_)[kind]
     kept = polygons.filter(pa.array(accepted))
     columns: dict[str, Any] = {name: kept[name] for name in kept.column_names}
@@ -42,7 +42,10 @@ def map_classes(polygons: pa.Table, state: str, class_map: ClassMap) -> Outcome:
         read=polygons.num_rows,
         kept=pa.table(columns, schema=LABELLED_POLYGONS.schema),
         dropped=_refusals(
-            polygons.take(pa.array(refused)), [matches[n] for n in kind[refused]], state, class_map
+            polygons.take(pa.array(refused, pa.int64())),
+            [matches[n] for n in kind[refused]],
+            state,
+            class_map,
         ),
     )
 
@@ -54,7 +57,7 @@ def _matches(polygons: pa.Table, class_map: ClassMap) -> list[Match]:
     return [class_map.match(dict(tags), closed_way=closed, area_m2=area) for tags, closed, area in rows]
 
 
-def _classes(matches: list[Match], kind: Indices, class_map: ClassMap) -> dict[str, pa.Array]:
+def _classes(matches: list[Match], kind: Indices, class_map: ClassMap) -> dict[str, Any]:
     """The columns that a label adds."""
     schema = LABELLED_POLYGONS.schema
     ids = pa.array([match.class_ids for match in matches], schema.field("class_ids").type)

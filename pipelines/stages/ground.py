@@ -14,7 +14,7 @@ MOST_COORDINATES = 1024
 """A polygon of more is cut in halves until its parts have fewer: a footprint meets only what is near."""
 
 _MOST_CUTS = 40
-_PARTS_AT_ONCE = 8_192  # prepared together, at some kilobytes each
+_PARTS_AT_ONCE = 1_024  # prepared together, at some kilobytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +118,8 @@ def _overlaps(parts: Geometries, owner: Indices) -> tuple[Indices, Indices, Mask
         over = over.astype(np.int64) + first
         chosen = (rank[over] < rank[under]) & (owner[over] != owner[under])
         over, under = over[chosen], under[chosen].astype(np.int64)
-        within = (bounds[over, :2] <= bounds[under, :2]).all(axis=1)
-        within &= (bounds[over, 2:] >= bounds[under, 2:]).all(axis=1)
+        within: Mask = np.all(bounds[over, :2] <= bounds[under, :2], axis=1)
+        within &= np.all(bounds[over, 2:] >= bounds[under, 2:], axis=1)
         shapely.prepare(some)
         covered = within.copy()
         covered[within] = shapely.contains_properly(parts[over[within]], parts[under[within]])

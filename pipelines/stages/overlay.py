@@ -55,7 +55,7 @@ class Overlay:
         self._parts = pieces.parts
         self._pieces = pieces.geometry
         self._counts = pieces.counts
-        self._counted = pieces.counts.any(axis=1)
+        self._counted: Mask = np.any(pieces.counts, axis=1)
         self._area: NDArray[np.float64] = np.asarray(shapely.area(self._pieces))
         self._bounds = shapely.bounds(self._pieces).reshape(-1, 4)
         self._tree = shapely.STRtree(self._pieces)
@@ -127,8 +127,8 @@ class Overlay:
         # passes through all that the box does.
         slim = (west[which, column] <= box[which, 0]) & (east[which, column] >= box[which, 2])
         slim |= (south[which, row] <= box[which, 1]) & (north[which, row] >= box[which, 3])
-        sure = slim
-        sure[~slim] = self._marked_by_vertices(part, columns, rows, which[~slim])[which[~slim], tile[~slim]]
+        sure, wide = slim, np.flatnonzero(~slim)
+        sure[wide] = self._marked_by_vertices(part, columns, rows, which[wide])[which[wide], tile[wide]]
         unsure = np.flatnonzero(~sure)
         pair, row, column = which[unsure], row[unsure], column[unsure]
         places = np.stack(
@@ -180,7 +180,7 @@ def _overlap(polygons: Geometries, bounds: Bounds) -> Mask:
         polygons, (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2
     )
     left = np.flatnonzero(~found)  # the middle of the box is outside: only now a closer look
-    boxes = shapely.box(*bounds[left].T)
+    boxes: Geometries = np.asarray(shapely.box(*bounds[left].T))
     meet = shapely.intersects(polygons[left], boxes)
     left, boxes = left[meet], boxes[meet]
     found[left] = ~shapely.touches(polygons[left], boxes)
