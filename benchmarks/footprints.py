@@ -3,9 +3,10 @@
     python benchmarks/footprints.py EXTRACT.osm.pbf ... [--anchors 10000 100000 1000000] [--sample 200]
 
 The labelled polygons of the extracts are repeated side by side until there are as many anchors as asked for.
-CPU time of a process of its own for each size, table in memory at the start; peak memory of that process, the
-table included. The peer labels a sample of the kept footprints one by one: query, `intersection`, `union_all`
-for each class and for all, and each class against each tile. Shares and tiles of both are compared.
+CPU time is that of a process of its own for each size, the table in memory at the start, for all that
+the stage does; beside it that of lots and thinning once more, by themselves. Peak memory of that process includes the
+table. The peer labels a sample of the kept footprints one by one: query, `intersection`, `union_all` for
+each class and for all, and each class against each tile. Shares and tiles of both are compared.
 """
 
 import argparse
@@ -27,9 +28,11 @@ from gl10m.manifest.schema import LABELLED_POLYGONS
 from gl10m.scene.class_map import ClassMap, unpack_tile_labels
 from gl10m.scene.footprint import Footprint
 from gl10m.scene.grid import TILES, tile_bounds
+from gl10m.scene.identity import lots
 from pipelines.stages.classes import map_classes
 from pipelines.stages.footprints import FootprintParameters, make_footprints
 from pipelines.stages.polygons import read_polygons
+from pipelines.stages.thinning import thin
 
 WEST, EAST, SOUTH = -170.0, 170.0, -60.0
 OF_A_COPY = 10**11
@@ -74,14 +77,21 @@ def shifted(table: pa.Table, shapes: np.ndarray, shift: np.ndarray, copy: int) -
 
 
 def measure(path: Path, candidates: Path) -> None:
-    """Print CPU seconds, kept footprints and peak memory of this process; what a child process does."""
-    class_map, polygons = ClassMap.bundled(), pq.read_table(path)
+    """Print CPU seconds, kept footprints, peak memory in GiB and CPU seconds of lots and thinning alone.
+
+    A process of its own does it.
+    """
+    class_map, polygons, parameters = ClassMap.bundled(), pq.read_table(path), FootprintParameters()
     start = time.process_time()
-    outcome = make_footprints(polygons, "CA", class_map, FootprintParameters())
+    outcome = make_footprints(polygons, "CA", class_map, parameters)
     spent = time.process_time() - start
     pq.write_table(outcome.kept, candidates)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(spent, outcome.kept.num_rows, peak)
+    start = time.process_time()
+    rank = np.argsort(np.argsort(lots("thinning", polygons["osm_id"].to_pylist())))
+    places = polygons["longitude"].to_numpy(), polygons["latitude"].to_numpy()
+    thin(*places, rank, parameters.thinning_degrees, lambda rows: np.ones(len(rows), np.bool_))
+    print(spent, outcome.kept.num_rows, peak, time.process_time() - start)
 
 
 class Peer:
@@ -144,9 +154,11 @@ def main() -> None:
             replicate(tables, anchors, world)
             command = [sys.executable, __file__, "--measure", str(world), str(kept)]
             said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-            cpu, count, peak = float(said[0]), int(said[1]), float(said[2])
+            cpu, count, peak, thinning = float(said[0]), int(said[1]), float(said[2]), float(said[3])
             spent.append((anchors, cpu, cpu / count))
-            print(f"{anchors:8} anchors  {cpu:7.2f} CPU s  {count:6} kept", end="")
+            print(
+                f"{anchors:8} anchors  {cpu:7.2f} CPU s  {count:6} kept  thinning {thinning:5.2f} s", end=""
+            )
             print(f"  {cpu / count * 1e3:6.3f} ms a kept footprint  peak {peak:.2f} GiB", flush=True)
         for (few, less, _), (many, more, _) in itertools.pairwise(spent):
             exponent = math.log(more / less) / math.log(many / few)
