@@ -4,9 +4,9 @@
 
 The labelled polygons of the extracts are repeated side by side until there are as many anchors as asked for.
 CPU time is that of a process of its own for each size, the table in memory at the start, for all that
-the stage does; beside it that of lots and thinning once more, by themselves. Peak memory of that process includes the
-table. The peer labels a sample of the kept footprints one by one: query, `intersection`, `union_all` for
-each class and for all, and each class against each tile. Shares and tiles of both are compared.
+the stage does; beside it that of lots and thinning once more, by themselves. Peak memory of that process
+includes the table. The peer labels a sample of the kept footprints one by one: query, `intersection`,
+`union_all` for each class and for all, and each class against each tile. Shares and tiles are compared.
 """
 
 import argparse
