@@ -46,7 +46,7 @@ class Ledger:
 
     def __init__(self, stage: str, state: str) -> None:
         self._stage, self._state = stage, state
-        self._rows: list[dict[str, str]] = []
+        self._rows: list[tuple[str, str, str, str]] = []
 
     def reject(self, subject: str, reason: Reason, detail: str = "") -> None:
         """Note a row let go for a reason of the closed list."""
@@ -57,16 +57,7 @@ class Ledger:
         self._note(subject, "failed", code, detail)
 
     def _note(self, subject: str, outcome: str, reason: str, detail: str) -> None:
-        self._rows.append(
-            {
-                "stage": self._stage,
-                "state": self._state,
-                "subject": subject,
-                "outcome": outcome,
-                "reason": reason,
-                "detail": detail,
-            }
-        )
+        self._rows.append((subject, outcome, reason, detail))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -74,4 +65,15 @@ class Ledger:
     @property
     def table(self) -> pa.Table:
         """All notes, schema REJECTIONS, in the order they were made."""
-        return pa.Table.from_pylist(self._rows, schema=REJECTIONS.schema)
+        if not self._rows:
+            return REJECTIONS.empty()
+        subjects, outcomes, reasons, details = zip(*self._rows, strict=True)
+        columns = {
+            "stage": [self._stage] * len(self),
+            "state": [self._state] * len(self),
+            "subject": subjects,
+            "outcome": outcomes,
+            "reason": reasons,
+            "detail": details,
+        }
+        return pa.table(columns, schema=REJECTIONS.schema)

@@ -180,6 +180,16 @@ class ClassMap:
         return min(class_ids, key=self.rarity.__getitem__)
 
     @property
+    def telling_keys(self) -> frozenset[str]:
+        """Keys that any rule or exclusion speaks of: the other tags of an object change no answer."""
+        return self._spoken_of
+
+    @functools.cached_property
+    def area_limits(self) -> tuple[float, ...]:
+        """Areas at which an answer may change, ascending, square metres: between two of them none does."""
+        return tuple(sorted({limit for c in self.concepts for rule in c.rules for limit in c.limits(rule)}))
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """Keys of all `tokens`: an object with none of them belongs to no class."""
         return tuple(self._by_tag)

@@ -7,15 +7,15 @@ import shapely
 from numpy.typing import NDArray
 
 from gl10m.scene.grid import GRID, TILES
+from pipelines.stages.clipping import areas_within
+from pipelines.stages.ground import disjoint, subdivided
 
 Geometries = NDArray[np.object_]
 Indices = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 Bounds = NDArray[np.float64]
+Numbers = NDArray[np.float64]
 
-MOST_COORDINATES = 256
-"""A polygon of more is cut in halves until its parts have fewer: a footprint meets only what is near."""
-
-_MOST_CUTS = 40
 _FOOTPRINTS_AT_ONCE = 256
 
 
@@ -34,22 +34,6 @@ class Labels:
     enough."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """Parts of polygons beside the footprints that they may lie in."""
-
-    footprint: Indices
-    part: Indices
-    ground: Geometries
-    """What of the part lies in the footprint."""
-
-    area: NDArray[np.float64]
-    """Its area, square degrees."""
-
-    def chosen(self, mask: NDArray[np.bool_] | Indices) -> "_Pairs":
-        return _Pairs(self.footprint[mask], self.part[mask], self.ground[mask], self.area[mask])
-
-
 class Overlay:
     """Polygons of a region with their classes, ready to be laid over footprints.
 
@@ -57,17 +41,24 @@ class Overlay:
     than 1e-4.
     """
 
-    def __init__(self, geometry: Geometries, membership: NDArray[np.bool_]) -> None:
-        """Cut large polygons and index the parts.
+    def __init__(self, geometry: Geometries, membership: Mask) -> None:
+        """Cut large polygons, settle who counts where they overlap, and index what comes of it.
 
         Args:
             geometry: shape (n,), valid polygons and multipolygons in EPSG:4326.
             membership: shape (n, classes); True where the polygon is of the class.
         """
-        self._parts, self._owner = subdivided(geometry)
-        self._membership = membership
-        self._bounds = shapely.bounds(self._parts).reshape(-1, 4)
-        self._tree = shapely.STRtree(self._parts)
+        parts, owner = subdivided(geometry)
+        layers = np.concatenate([membership, np.ones((len(membership), 1), np.bool_)], axis=1)[owner]
+        pieces = disjoint(parts, owner, layers)
+        self._of_class = layers[:, :-1]
+        self._parts = pieces.parts
+        self._pieces = pieces.geometry
+        self._counts = pieces.counts
+        self._counted: Mask = np.any(pieces.counts, axis=1)
+        self._area: NDArray[np.float64] = np.asarray(shapely.area(self._pieces))
+        self._bounds = shapely.bounds(self._pieces).reshape(-1, 4)
+        self._tree = shapely.STRtree(self._pieces)
 
     def labels(self, bounds: Bounds) -> Labels:
         """Lay the polygons over some squares.
@@ -75,7 +66,7 @@ class Overlay:
         Args:
             bounds: shape (n, 4): west, south, east, north, degrees.
         """
-        classes = self._membership.shape[1]
+        classes = self._of_class.shape[1]
         found = Labels(
             np.zeros((len(bounds), classes)),
             np.zeros(len(bounds)),
@@ -83,98 +74,87 @@ class Overlay:
         )
         for first in range(0, len(bounds), _FOOTPRINTS_AT_ONCE):
             here = slice(first, first + _FOOTPRINTS_AT_ONCE)
-            self._fill(bounds[here], found.shares[here], found.labelled[here], found.tiles[here])
+            some = bounds[here]
+            footprint, piece = self._pairs(some)
+            shares = self._shares(some, footprint, piece)
+            found.shares[here], found.labelled[here] = shares[:, :-1], shares[:, -1]
+            uncut = piece < self._parts
+            self._mark(found.tiles[here], some, footprint[uncut], piece[uncut])
         return found
 
-    def _fill(
-        self,
-        bounds: Bounds,
-        shares: NDArray[np.float64],
-        labelled: NDArray[np.float64],
-        tiles: NDArray[np.bool_],
-    ) -> None:
-        boxes: Geometries = np.asarray(shapely.box(*bounds.T))
-        pairs = self._pairs(bounds, boxes)
-        size: NDArray[np.float64] = np.asarray(shapely.area(boxes))
-        for footprint, area in _union_areas(pairs.footprint, pairs, self._owner):
-            labelled[footprint] = min(1.0, area / size[footprint])
-        classes = shares.shape[1]
-        pair, number = np.nonzero(self._membership[self._owner[pairs.part]])
-        by_class = pairs.chosen(pair)
-        for group, area in _union_areas(by_class.footprint * classes + number, by_class, self._owner):
-            shares[group // classes, group % classes] = min(1.0, area / size[group // classes])
-        which, tile = self._tiles(pairs, bounds)
-        place, number = np.nonzero(self._membership[self._owner[pairs.part[which]]])
-        tiles[pairs.footprint[which][place], tile[place], number] = True
+    def _pairs(self, bounds: Bounds) -> tuple[Indices, Indices]:
+        """Squares and pieces whose boxes overlap, in the order of squares and pieces."""
+        footprint, piece = self._tree.query(shapely.box(*bounds.T)).astype(np.int64)
+        box = self._bounds[piece]
+        overlap = (box[:, :2] < bounds[footprint, 2:]).all(axis=1)
+        overlap &= (box[:, 2:] > bounds[footprint, :2]).all(axis=1)
+        footprint, piece = footprint[overlap], piece[overlap]
+        order = np.lexsort((piece, footprint))
+        return footprint[order], piece[order]
 
-    def _pairs(self, bounds: Bounds, boxes: Geometries) -> _Pairs:
-        """Parts that overlap the squares, clipped to them; in the order of squares and parts."""
-        footprint, part = self._tree.query(boxes)
-        order = np.lexsort((part, footprint))
-        footprint, part = footprint[order].astype(np.int64), part[order].astype(np.int64)
-        inside = (self._bounds[part, :2] >= bounds[footprint, :2]).all(axis=1)
-        inside &= (self._bounds[part, 2:] <= bounds[footprint, 2:]).all(axis=1)
-        ground = self._parts[part].copy()
-        cut = np.flatnonzero(~inside)
-        ground[cut] = shapely.intersection(ground[cut], boxes[footprint[cut]])
-        pairs = _Pairs(footprint, part, ground, shapely.area(ground))
-        return pairs.chosen(pairs.area > 0)
+    def _shares(self, bounds: Bounds, footprint: Indices, piece: Indices) -> NDArray[np.float64]:
+        """Share of the squares that each class covers and, in the last column, that any covers."""
+        counted = self._counted[piece]
+        footprint, piece = footprint[counted], piece[counted]
+        area = self._area[piece]
+        within = (self._bounds[piece, :2] >= bounds[footprint, :2]).all(axis=1)
+        within &= (self._bounds[piece, 2:] <= bounds[footprint, 2:]).all(axis=1)
+        cut = np.flatnonzero(~within)
+        area[cut] = areas_within(self._pieces[piece[cut]], bounds[footprint[cut]])
+        pair, layer = np.nonzero(self._counts[piece])
+        layers = self._counts.shape[1]
+        place = footprint[pair] * layers + layer
+        total = np.bincount(place, weights=area[pair], minlength=len(bounds) * layers)
+        size = (bounds[:, 2] - bounds[:, 0]) * (bounds[:, 3] - bounds[:, 1])
+        return np.asarray(np.minimum(total.reshape(-1, layers) / size[:, None], 1))
 
-    def _tiles(self, pairs: _Pairs, bounds: Bounds) -> tuple[Indices, Indices]:
+    def _mark(self, tiles: Mask, bounds: Bounds, footprint: Indices, part: Indices) -> None:
+        """Set the tiles in which the interior of a part lies, for its classes."""
+        which, tile = self._tiles(bounds, footprint, part)
+        place, number = np.nonzero(self._of_class[part[which]])
+        tiles[footprint[which][place], tile[place], number] = True
+
+    def _tiles(self, bounds: Bounds, footprint: Indices, part: Indices) -> tuple[Indices, Indices]:
         """Pairs and tiles whose interiors meet, side by side."""
-        columns, rows = tile_edges(bounds)
-        extent = shapely.bounds(pairs.ground).reshape(-1, 4)
-        west, east = columns[pairs.footprint, :-1], columns[pairs.footprint, 1:]
-        north, south = rows[pairs.footprint, :-1], rows[pairs.footprint, 1:]
-        across = (west < extent[:, 2:3]) & (east > extent[:, 0:1])  # (pairs, 10 columns)
-        down = (south < extent[:, 3:4]) & (north > extent[:, 1:2])  # (pairs, 10 rows)
-        met = (down[:, :, None] & across[:, None, :]).reshape(-1, TILES)
-        which, tile = np.nonzero(met)
-        unsure = np.flatnonzero(met.sum(axis=1)[which] > 1)  # in one tile only: surely that one
-        row, column = tile[unsure] // GRID, tile[unsure] % GRID
-        pair = which[unsure]
-        boxes = shapely.box(west[pair, column], south[pair, row], east[pair, column], north[pair, row])
-        ground = pairs.ground[pair]
-        shapely.prepare(pairs.ground)
-        sure = np.ones(len(which), np.bool_)
-        sure[unsure] = shapely.intersects(ground, boxes) & ~shapely.touches(ground, boxes)
+        columns, rows = (edges[footprint] for edges in tile_edges(bounds))
+        west, east, north, south = columns[:, :-1], columns[:, 1:], rows[:, :-1], rows[:, 1:]
+        box = self._bounds[part]
+        across = (west < box[:, 2:3]) & (east > box[:, 0:1])  # (pairs, 10 columns)
+        down = (south < box[:, 3:4]) & (north > box[:, 1:2])  # (pairs, 10 rows)
+        which, tile = np.nonzero((down[:, :, None] & across[:, None, :]).reshape(-1, TILES))
+        row, column = np.divmod(tile, GRID)
+        # A part is in one piece: where its box lies within one column or row of tiles, so does it, and it
+        # passes through all that the box does.
+        slim = (west[which, column] <= box[which, 0]) & (east[which, column] >= box[which, 2])
+        slim |= (south[which, row] <= box[which, 1]) & (north[which, row] >= box[which, 3])
+        sure, wide = slim, np.flatnonzero(~slim)
+        sure[wide] = self._marked_by_vertices(part, columns, rows, which[wide])[which[wide], tile[wide]]
+        unsure = np.flatnonzero(~sure)
+        pair, row, column = which[unsure], row[unsure], column[unsure]
+        places = np.stack(
+            [west[pair, column], south[pair, row], east[pair, column], north[pair, row]], axis=1
+        )
+        sure[unsure] = _overlap(self._pieces[part[pair]], places)
         return which[sure], tile[sure]
 
-
-def subdivided(geometry: Geometries) -> tuple[Geometries, Indices]:
-    """Polygons cut into parts that do not overlap and have few coordinates.
-
-    Args:
-        geometry: shape (n,), valid polygons and multipolygons.
-
-    Returns:
-        The parts and the place in `geometry` that each is of, in its order.
-    """
-    parts, owner = shapely.get_parts(geometry, return_index=True)
-    owner = owner.astype(np.int64)
-    for _ in range(_MOST_CUTS):
-        large = shapely.get_num_coordinates(parts) > MOST_COORDINATES
-        if not large.any():
-            break
-        halves, of = _halves(parts[large])
-        parts = np.concatenate([parts[~large], halves])
-        owner = np.concatenate([owner[~large], owner[large][of]])
-    order = np.argsort(owner, kind="stable")
-    return parts[order], owner[order]
+    def _marked_by_vertices(self, part: Indices, columns: Numbers, rows: Numbers, pairs: Indices) -> Mask:
+        """Shape (pairs, 100), True where a vertex lies within a tile, and with it some of the interior."""
+        met = np.zeros((len(part), TILES), np.bool_)
+        asked = np.unique(pairs)
+        vertices, of = shapely.get_coordinates(self._pieces[part[asked]], return_index=True)
+        pair = asked[of]
+        column, within_column = _steps(vertices[:, 0], columns, pair)
+        row, within_row = _steps(-vertices[:, 1], -rows, pair)
+        within = within_column & within_row
+        met[pair[within], row[within] * GRID + column[within]] = True
+        return met
 
 
-def _halves(geometry: Geometries) -> tuple[Geometries, Indices]:
-    """Each polygon cut across the middle of its longer side."""
-    west, south, east, north = shapely.bounds(geometry).reshape(-1, 4).T
-    wide = east - west >= north - south
-    middle = np.where(wide, (west + east) / 2, (south + north) / 2)
-    lower = shapely.box(west, south, np.where(wide, middle, east), np.where(wide, north, middle))
-    upper = shapely.box(np.where(wide, middle, west), np.where(wide, south, middle), east, north)
-    cut = np.concatenate([shapely.intersection(geometry, lower), shapely.intersection(geometry, upper)])
-    of = np.tile(np.arange(len(geometry)), 2)
-    pieces, piece = shapely.get_parts(cut, return_index=True)
-    flat = shapely.get_type_id(pieces) == shapely.GeometryType.POLYGON  # a cut may leave lines and points
-    return pieces[flat], of[piece[flat]]
+def _steps(place: Numbers, edges: Numbers, pair: Indices) -> tuple[Indices, Mask]:
+    """The step between rising edges that each place lies in, and whether it surely lies within."""
+    first, side = edges[:, 0], (edges[:, -1] - edges[:, 0]) / GRID
+    step = np.clip((place - first[pair]) / side[pair], 0, GRID - 1).astype(np.int64)
+    return step, (edges[pair, step] < place) & (place < edges[pair, step + 1])
 
 
 def tile_edges(bounds: Bounds) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -193,20 +173,16 @@ def tile_edges(bounds: Bounds) -> tuple[NDArray[np.float64], NDArray[np.float64]
     return longitudes, latitudes
 
 
-def _union_areas(group: Indices, pairs: _Pairs, owner: Indices) -> "list[tuple[int, float]]":
-    """Area that the ground of each group covers, overlaps counted once, square degrees.
-
-    Parts of one polygon never overlap, so only groups of several polygons need a union.
-    """
-    order = np.argsort(group, kind="stable")
-    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    found = []
-    for members in np.split(order, starts[1:]) if order.size else []:
-        several = len(np.unique(owner[pairs.part[members]])) > 1
-        area = _area_of_union(pairs.ground[members]) if several else pairs.area[members].sum()
-        found.append((int(group[members[0]]), float(area)))
-    return found
-
-
-def _area_of_union(ground: Geometries) -> float:
-    return float(shapely.area(shapely.union_all(ground)))
+def _overlap(polygons: Geometries, bounds: Bounds) -> Mask:
+    """Whether the interior of each polygon meets that of its box."""
+    shapely.prepare(polygons)
+    found = shapely.intersects_xy(
+        polygons, (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2
+    )
+    left = np.flatnonzero(~found)  # the middle of the box is outside: only now a closer look
+    boxes: Geometries = np.asarray(shapely.box(*bounds[left].T))
+    meet = shapely.intersects(polygons[left], boxes)
+    left, boxes = left[meet], boxes[meet]
+    found[left] = ~shapely.touches(polygons[left], boxes)
+    shapely.destroy_prepared(polygons)
+    return np.asarray(found)

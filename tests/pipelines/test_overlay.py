@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from gl10m.scene.footprint import FOOTPRINT_DEGREES, Footprint
 from gl10m.scene.grid import tile_bounds
 from pipelines.stages.footprints import squares
-from pipelines.stages.overlay import Overlay, subdivided, tile_edges
+from pipelines.stages.ground import subdivided
+from pipelines.stages.overlay import Overlay, tile_edges
 from tests.worlds import blobs, footprints
 
 CLASSES = 3
@@ -103,7 +104,7 @@ def test_a_large_polygon_is_cut_into_small_parts() -> None:
     lake = shore - shapely.Point(0.1, 0.1).buffer(0.4, quad_segs=500)
     parts, owner = subdivided(np.array([shapely.box(5, 5, 6, 6), lake]))
     assert owner.tolist() == [0] + [1] * (len(parts) - 1)
-    assert (shapely.get_num_coordinates(parts) <= 256).all()
+    assert (shapely.get_num_coordinates(parts) <= 1024).all()
     assert shapely.is_valid(parts).all()
     assert shapely.area(parts[1:]).sum() == pytest.approx(lake.area, rel=1e-12)
     assert shapely.union_all(parts[1:]).symmetric_difference(lake).area < 1e-12
