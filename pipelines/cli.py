@@ -41,8 +41,8 @@ _osm_option = click.option(
     "--osm",
     type=str,
     multiple=True,
-    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2): FILE for one state, CODE=FILE for several. "
-    "Without it the states' extracts are downloaded from Geofabrik.",
+    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s) address: FILE for one state, "
+    "CODE=FILE for several. Without it the states' extracts are downloaded from Geofabrik, once, and kept.",
 )
 _class_map_option = click.option(
     "--class-map", type=_FILE, help="Your own class map; the 66 classes if not given."
