@@ -21,7 +21,7 @@ class Act:
     stop_after: int | None = None
     """Sends so many bytes of the body, then: """
     then: str = "close"
-    """close, reset or stall."""
+    """close, reset, stall, or drip: a byte now and then."""
     no_ranges: bool = False
     wrong_range: bool = False
 
@@ -92,6 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(status, {"Content-Length": str(len(content) - first), **more})
         body = content[first:]
         self.wfile.write(body if act.stop_after is None else body[: act.stop_after])
+        for byte in body[act.stop_after :][:40] if act.then == "drip" else b"":
+            self.wfile.write(bytes([byte]))
+            time.sleep(0.05)
         if act.stop_after is not None:
             self._break(act.then)
 
