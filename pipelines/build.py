@@ -237,7 +237,7 @@ def _account(
         receipts=_completed(mine, keys, job.region),
         configuration={**job.parameters.record(), "limit": job.limit},
         inputs={
-            "osm": f"{extract.source} sha256 {extract.sha256}",
+            **extract.provenance,
             "lr": job.sources.lr_name,
             "hr": job.sources.hr_name,
         },

@@ -1,4 +1,4 @@
-"""The commands that build: classes, world, estimate, candidates, build, status."""
+"""The commands that build: classes, world, estimate, candidates, coverage, build, status."""
 
 import sys
 from pathlib import Path
@@ -41,8 +41,8 @@ _osm_option = click.option(
     "--osm",
     type=str,
     multiple=True,
-    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2): FILE for one state, CODE=FILE for several. "
-    "Without it the states' extracts are downloaded from Geofabrik.",
+    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s) address: FILE for one state, "
+    "CODE=FILE for several. Without it the states' extracts are downloaded from Geofabrik, once, and kept.",
 )
 _class_map_option = click.option(
     "--class-map", type=_FILE, help="Your own class map; the 66 classes if not given."
@@ -224,6 +224,47 @@ def estimate(states: tuple[tuple[str, ...], ...], root: Path) -> None:
     from pipelines.estimate import describe
 
     click.echo(describe(_flat(states), root))
+
+
+@click.command()
+@_states_option
+@click.option(
+    "--source",
+    type=_SOURCES,
+    default="planetary-computer",
+    show_default=True,
+    help="Where imagery comes from.",
+)
+@click.option("--stac-url", help="Address of the STAC API for --source stac.")
+@_osm_option
+@_config_option
+@root_option
+def coverage(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
+    """Print the ground that each sensor shows: area, items, first and last day.
+
+    A build writes it into manifests/coverage.parquet (GeoParquet). For states that are not there it is
+    made now, from the catalogue, over the bounding box of the state's OSM extract, and added. No pixel is
+    read.
+
+    \b
+    Example:
+      gl10m coverage --states CA,TX --root demo
+      gl10m coverage --states ME --osm bangor.osm.pbf --source stac --stac-url https://host/stac/v1
+    """
+    from pipelines.coverage import describe
+    from pipelines.inputs import BuildRequest
+
+    request = BuildRequest(
+        root=root,
+        regions=_flat(asked["states"]),
+        source=asked["source"],
+        lr_source=asked["source"],
+        hr_source=asked["source"],
+        stac_url=asked["stac_url"],
+        osm=asked["osm"],
+        config=asked["config"],
+    )
+    click.echo(describe(request))
 
 
 @click.command()

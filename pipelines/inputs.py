@@ -6,14 +6,17 @@ from pathlib import Path
 
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.states import REGION_CODE, states
+from pipelines.execution.lock import WORK
 from pipelines.region import Sources
+from pipelines.sources.asset_urls import unsigned
 from pipelines.sources.demo import DemoImagery
 from pipelines.sources.extracts import (
     Extract,
     cache_folder,
     existing,
-    geofabrik_extract,
     local_extract,
+    pinned_extract,
+    remote_extract,
 )
 from pipelines.sources.imagery import Imagery
 from pipelines.sources.planetary_computer import planetary_computer
@@ -70,19 +73,20 @@ def check_codes(regions: tuple[str, ...]) -> None:
         )
 
 
-def osm_files(request: BuildRequest) -> dict[str, Path]:
-    """The OSM file of each region, where the user gave one.
+def osm_files(request: BuildRequest) -> dict[str, Path | str]:
+    """The OSM file of each region, where the user gave one: a path, or the address of a file.
 
     Raises:
         UnknownRegionError: a region has neither a file nor an extract to download.
         SourceError: a file cannot be told to a region.
+        RefusedAddressError: an address is no plain http or https address.
         FileNotFoundError: a file is not there.
     """
     check_codes(request.regions)
-    files: dict[str, Path] = {}
+    files: dict[str, Path | str] = {}
     for given in request.osm:
         code, sign, name = given.partition("=")
-        if not sign:
+        if not sign or "://" in code:
             code, name = request.regions[0], given
             if len(request.regions) > 1:
                 raise SourceError(
@@ -98,7 +102,7 @@ def osm_files(request: BuildRequest) -> dict[str, Path]:
                 f"--osm gives {code.upper()} two files, {files[code.upper()]} and {name}. Join them first, "
                 "for instance with `osmium merge`, or build them as two regions."
             )
-        files[code.upper()] = existing(Path(name))
+        files[code.upper()] = _address(name) if "://" in name else existing(Path(name))
     unknown = [region for region in request.regions if region not in files and region not in states()]
     if unknown:
         raise UnknownRegionError(
@@ -106,6 +110,12 @@ def osm_files(request: BuildRequest) -> dict[str, Path]:
             "for any other region give its OSM file with --osm CODE=FILE."
         )
     return files
+
+
+def _address(name: str) -> str:
+    """An address as it was given, if it is one that is read."""
+    unsigned(name)
+    return name
 
 
 def read_class_map(path: Path | None) -> ClassMap:
@@ -117,19 +127,21 @@ def read_class_map(path: Path | None) -> ClassMap:
     return ClassMap.bundled() if path is None else ClassMap.from_file(path)
 
 
-def find_extract(request: BuildRequest, region: str, files: dict[str, Path]) -> Extract:
-    """The OSM file of a region: given, rendered, or downloaded.
+def find_extract(request: BuildRequest, region: str, files: dict[str, Path | str]) -> Extract:
+    """The OSM file of a region: given, rendered, or downloaded. A download is kept between builds.
 
     Raises:
         FileNotFoundError: a given file is not there.
         ExtractUnavailableError: the download failed.
+        CacheError: it cannot be kept.
     """
-    if region in files:
-        return local_extract(files[region])
+    given = files.get(region)
+    if given is not None:
+        return remote_extract(given, cache_folder()) if isinstance(given, str) else local_extract(given)
     if request.synthetic:
         demo = local_extract(request.root / WORLD / "osm" / f"{region}.osm.pbf")
         return replace(demo, licence="synthetic")
-    return geofabrik_extract(region, cache_folder())
+    return pinned_extract(region, cache_folder(), request.root / WORK / "extracts" / f"{region}.json")
 
 
 def open_sources(request: BuildRequest, stack: contextlib.ExitStack) -> Sources:

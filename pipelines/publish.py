@@ -16,6 +16,7 @@ from gl10m.manifest.columns import values, where, where_not
 from gl10m.manifest.provenance import Provenance, digest
 from gl10m.manifest.schema import (
     CANDIDATES,
+    COVERAGE,
     FETCHED,
     FUNNEL,
     ITEMS,
@@ -42,7 +43,14 @@ IMAGE_STAGES = ("lr", "hr", "consistency")
 CONTENT = "gl10m.content"
 """Metadata key of a shard: digest of its scenes' keys and labels, by which an unchanged shard is known."""
 
-MANIFESTS = ("candidates", "rejections", "scenes", "items", "funnel")
+DECLARED = {
+    "candidates": CANDIDATES,
+    "rejections": REJECTIONS,
+    "scenes": SCENES,
+    "items": ITEMS,
+    "coverage": COVERAGE,
+    "funnel": FUNNEL,
+}
 """Manifests that a build writes."""
 
 
@@ -81,7 +89,7 @@ def publish(root: Path, accounts: list[Account], class_map: ClassMap) -> pa.Tabl
     journal, transaction = Journal(root), Transaction(root)
     regions = {item.plan.region for item in accounts}
     kept_about = about_other_regions(root, regions, class_map)
-    tables: dict[str, list[pa.Table]] = {name: [_others(root, name, regions)] for name in MANIFESTS}
+    tables: dict[str, list[pa.Table]] = {name: [_others(root, name, regions)] for name in DECLARED}
     shards: set[str] = set()
     for item in sorted(accounts, key=lambda account: account.plan.region):
         scenes, names = _write_region(root, item, transaction, class_map)
@@ -91,13 +99,13 @@ def publish(root: Path, accounts: list[Account], class_map: ClassMap) -> pa.Tabl
         tables["candidates"].append(_read(item.plan.candidates, CANDIDATES))
         tables["rejections"] += [*lost, account(item.receipts)]
         tables["items"].append(named_items(scenes, _read(item.plan.items, ITEMS)))
+        tables["coverage"].append(_read(item.plan.coverage, COVERAGE))
         tables["funnel"].append(_funnel(item))
     metadata = _provenance(accounts, kept_about, class_map)
-    declared = dict(zip(MANIFESTS, (CANDIDATES, REJECTIONS, SCENES, ITEMS, FUNNEL), strict=True))
-    final = {name: _ordered(name, pa.concat_tables(tables[name])) for name in MANIFESTS}
-    for name in MANIFESTS:
+    final = {name: _ordered(name, pa.concat_tables(tables[name])) for name in DECLARED}
+    for name, declared in DECLARED.items():
         target = transaction.stage(f"manifests/{name}.parquet")
-        parquet.write(target, final[name], declared[name], metadata)
+        parquet.write(target, final[name], declared, metadata)
     _stage_receipts(journal, accounts, regions, transaction)
     obsolete = [
         f"data/{path.name}"
@@ -282,7 +290,7 @@ def _read(path: Path, declared: Table) -> pa.Table:
 
 def _others(root: Path, name: str, regions: set[str]) -> pa.Table:
     """Rows of an existing manifest that belong to other regions than these."""
-    declared = dict(zip(MANIFESTS, (CANDIDATES, REJECTIONS, SCENES, ITEMS, FUNNEL), strict=True))[name]
+    declared = DECLARED[name]
     path = root / "manifests" / f"{name}.parquet"
     if not _other_regions(root, regions):
         return declared.empty()
@@ -299,6 +307,8 @@ def _ordered(name: str, table: pa.Table) -> pa.Table:
         names = values(rows, "item_id")
         first = [i for i, item in enumerate(names) if i == 0 or names[i - 1] != item]
         return rows.take(pa.array(first, pa.int64()))
+    if name == "coverage":
+        return table.sort_by([("state", "ascending"), ("sensor", "ascending")])
     if name in {"rejections", "funnel"}:
         rank = pa.array([STAGES.index(stage) for stage in values(table, "stage")], pa.int8())
         ranked = table.append_column("rank", rank)

@@ -20,7 +20,7 @@ from pipelines.execution.journal import Journal, key_of
 from pipelines.sources.imagery import Imagery, Sensor
 from pipelines.sources.retrying import announce_retries
 from pipelines.stages.classes import map_classes
-from pipelines.stages.coverage import within_coverage
+from pipelines.stages.coverage import coverage_footprints, within_coverage
 from pipelines.stages.footprints import make_footprints
 from pipelines.stages.matching import match
 from pipelines.stages.polygons import read_polygons
@@ -82,6 +82,8 @@ class RegionPlan:
     """Schema ITEMS: the frozen catalogue of both sensors over the region."""
     matched: Path
     """Schema MATCHED."""
+    coverage: Path
+    """Schema COVERAGE."""
 
 
 def prepare(job: RegionJob) -> RegionPlan:
@@ -123,6 +125,8 @@ def prepare(job: RegionJob) -> RegionPlan:
     # From here on the rows depend on what the catalogue held, not only on how it was asked.
     key = key_of(VERSIONS["coverage"], key, _fingerprint(items), asdict(parameters.coverage))
     covered = keep("coverage", key, lambda: within_coverage(candidates, items, region, parameters.coverage))
+    ground_key = key_of(VERSIONS["coverage"], key, names)
+    journal.table("ground", region, ground_key, lambda: _ground(job, items))
     key = key_of(VERSIONS["subsampling"], key, asdict(parameters.subsampling), job.limit)
     chosen = keep("subsampling", key, lambda: _choose(covered, region, class_map, parameters, job.limit))
     key = key_of(VERSIONS["matching"], key, asdict(parameters.matching))
@@ -134,6 +138,7 @@ def prepare(job: RegionJob) -> RegionPlan:
         candidates=journal.outcome_paths("footprints", region, footprints_key)[0],
         items=journal.table_path("items", region, items_key),
         matched=journal.outcome_paths("matching", region, key)[0],
+        coverage=journal.table_path("ground", region, ground_key),
     )
 
 
@@ -155,6 +160,12 @@ def _fingerprint(items: pa.Table) -> list[str]:
     return sorted(
         f"{row['item_id']} {row['generated']}" for row in items.select(["item_id", "generated"]).to_pylist()
     )
+
+
+def _ground(job: RegionJob, items: pa.Table) -> pa.Table:
+    """What the sensors show of the region, schema COVERAGE."""
+    names = {Sensor.SENTINEL2: job.sources.lr_name, Sensor.NAIP: job.sources.hr_name}
+    return coverage_footprints(items, job.region, names, job.parameters.coverage)
 
 
 def _find_items(job: RegionJob, candidates: pa.Table) -> pa.Table:

@@ -36,7 +36,7 @@ def candidates(
     footprints = make_footprints(labelled.kept, region, class_map, parameters.footprints)
     provenance = Provenance(
         configuration={"footprints": asdict(parameters.footprints)},
-        inputs={"osm": f"{extract.source} sha256 {extract.sha256}", "class_map": class_map.digest},
+        inputs={**extract.provenance, "class_map": class_map.digest},
         licences=("osm",),
     )
     parquet.write(target, footprints.kept.sort_by("scene_id"), CANDIDATES, provenance.metadata())

@@ -382,6 +382,42 @@ ITEMS = Table(
     ),
 )
 
+COVERAGE = Table(
+    "coverage",
+    "Ground that each sensor's items show, one row a region and sensor",
+    (
+        _STATE,
+        Column("sensor", pa.string(), "naip or sentinel-2", "coverage", "Which sensor shows the ground"),
+        Column("source", pa.string(), "-", "build --source", "Catalogue that was asked, without secrets"),
+        Column("items", pa.int64(), "items", "STAC", "Items inside the window and under the cloud limit"),
+        Column(
+            "first_day", pa.date32(), "UTC day", "STAC datetime", "Day of the earliest; null without items"
+        ),
+        Column("last_day", pa.date32(), "UTC day", "STAC datetime", "Day of the latest; null without items"),
+        Column(
+            "most_cloud_percent",
+            pa.float32(),
+            "percent",
+            "coverage, paper A.2",
+            "Items with this much reported cloud or more do not count; null for NAIP",
+        ),
+        Column(
+            "area_km2",
+            pa.float64(),
+            "square kilometres, geodesic",
+            "coverage",
+            "Ground that any item shows, overlaps counted once; reaches beyond the region",
+        ),
+        Column(
+            "geometry",
+            pa.binary(),
+            "WKB, degrees, EPSG:4326",
+            "STAC geometry",
+            "Union of the items' outlines",
+        ),
+    ),
+)
+
 REJECTIONS = Table(
     "rejections",
     "Every row that a stage let go or could not finish, and why",
@@ -450,6 +486,7 @@ TABLES = (
     FETCHED,
     SCENES,
     ITEMS,
+    COVERAGE,
     REJECTIONS,
     FUNNEL,
     SPLITS,

@@ -1,25 +1,28 @@
-"""OSM extracts: a file at hand, or the state's extract from Geofabrik."""
+"""OSM extracts: a file at hand, a file at an address, or the state's extract from Geofabrik."""
 
+import contextlib
 import hashlib
+import logging
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import requests
-import stamina
-from tqdm import tqdm
+from osmium.io import Reader
+from osmium.osm import NOTHING
 
-from gl10m.manifest.parquet import replacing
 from gl10m.scene.states import states
+from pipelines.sources import geofabrik
+from pipelines.sources.asset_urls import redacted, unsigned
+from pipelines.sources.download import PATIENT, DownloadError, NotOfferedError, Patience, download, unchanged
+from pipelines.sources.osm_file import SUFFIXES, OsmFileError
+from pipelines.sources.partial_file import Whole, recall, remember
 
-GEOFABRIK = "https://download.geofabrik.de/north-america"
-"""Where the extracts of the US states are kept, with an MD5 file beside each."""
-
-CHUNK = 1 << 20
-"""Bytes read at a time."""
-
-_MD5 = re.compile(r"[0-9a-f]{32}")
+_LOG = logging.getLogger("gl10m")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
+_DATED = re.compile(r"-(\d{2})(\d{2})(\d{2})\.osm")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 class ExtractUnavailableError(ConnectionError):
@@ -38,6 +41,15 @@ class Extract:
     licence: str = "osm"
     """Key of gl10m.manifest.provenance.LICENCES."""
 
+    date: str | None = field(default=None)
+    """Moment or day of OSM that it shows, UTC, ISO 8601; None where neither header nor name tells."""
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What manifests say of it."""
+        about = {"osm": f"{self.source} sha256 {self.sha256}"}
+        return about | ({"osm_date": self.date} if self.date else {})
+
 
 def local_extract(path: Path) -> Extract:
     """An OSM file at hand.
@@ -45,7 +57,7 @@ def local_extract(path: Path) -> Extract:
     Raises:
         FileNotFoundError: there is no such file.
     """
-    return Extract(existing(path), _sha256(path), path.name)
+    return _extract(existing(path), path.name)
 
 
 def existing(path: Path) -> Path:
@@ -59,69 +71,168 @@ def existing(path: Path) -> Path:
     return path
 
 
-def geofabrik_extract(region: str, folder: Path, base: str = GEOFABRIK) -> Extract:
-    """The latest extract of one of the 11 states, downloaded once and checked against its MD5.
+def geofabrik_extract(
+    region: str,
+    folder: Path,
+    base: str,
+    patience: Patience = PATIENT,
+) -> Extract:
+    """The newest extract of one of the 11 states: pinned by date, downloaded once, checked against its MD5.
 
     Args:
         region: code of one of the 11 states.
-        folder: where downloads are kept; a file whose MD5 still holds is not fetched again.
-        base: server to ask.
+        folder: where downloads are kept, each below its MD5; one that is there is checked, not fetched again.
+        base: root of the server.
+        patience: how long to try.
 
     Raises:
         ExtractUnavailableError: the server cannot be reached, or the file does not match its MD5.
+        CacheError: the file cannot be written.
         KeyError: the region is none of the 11 states.
     """
-    address = f"{base}/{states()[region].geofabrik}-latest.osm.pbf"
-    target = folder / f"{region}.osm.pbf"
+    state = states()[region]
     try:
-        expected = _promised_md5(address + ".md5")
-        if not (target.is_file() and _md5(target) == expected):
-            _download(address, target, expected)
-    except requests.RequestException as error:
-        raise ExtractUnavailableError(
-            f"{address} cannot be downloaded ({type(error).__name__}). Try again later, or give a file with "
-            f"--osm {region}=FILE."
-        ) from error
-    return Extract(target, _sha256(target), f"{address} md5 {expected}")
+        offer = geofabrik.offered(state.geofabrik, base, patience)
+        target = folder / "osm" / offer.md5[:16] / _name(offer.address)
+        if not (target.is_file() and _digest(target, "md5") == offer.md5):
+            download(offer.address, target, md5=offer.md5, patience=patience)
+    except DownloadError as error:
+        raise ExtractUnavailableError(f"{error} Or give a file: --osm {region}=FILE.") from error
+    return _extract(target, f"{offer.address} md5 {offer.md5}")
 
 
-@stamina.retry(on=requests.ConnectionError, attempts=3, wait_max=5)
-def _promised_md5(address: str) -> str:
-    answer = requests.get(address, timeout=(5, 30))
-    answer.raise_for_status()
-    found = _MD5.match(answer.text.strip())
-    if found is None:
-        raise ExtractUnavailableError(f"{address} holds no MD5. Try again later, or give a file with --osm.")
-    return found.group()
+def remote_extract(
+    address: str,
+    folder: Path,
+    patience: Patience = PATIENT,
+) -> Extract:
+    """An OSM file at an address of the user's, downloaded once and asked for again when it changed.
+
+    Where the server has `ADDRESS.md5`, the file is checked against it.
+
+    Args:
+        address: http or https; its path ends as an OSM file's name does.
+        folder: where downloads are kept.
+        patience: how long to try.
+
+    Raises:
+        RefusedAddressError: no plain http or https address.
+        OsmFileError: the name is not that of an OSM file.
+        ExtractUnavailableError: the server cannot be reached, or the file does not match its MD5.
+        CacheError: the file cannot be written.
+    """
+    shown = unsigned(address)
+    target = folder / "osm" / hashlib.sha256(shown.encode()).hexdigest()[:16] / _name(shown)
+    try:
+        md5 = _beside(address, patience)
+        if not _current(address, target, md5, patience):
+            whole = download(address, target, md5=md5, patience=patience)
+            remember(_record(target), {**asdict(whole), "sha256": _digest(target, "sha256")})
+    except DownloadError as error:
+        raise ExtractUnavailableError(f"{error} Or give a file at hand with --osm FILE.") from error
+    return _extract(target, f"{shown} md5 {md5}" if md5 else shown)
 
 
-def _download(address: str, target: Path, expected: str) -> None:
-    with replacing(target) as temporary:
-        with requests.get(address, stream=True, timeout=(5, 60)) as answer:
-            answer.raise_for_status()
-            size = int(answer.headers.get("Content-Length", 0)) or None
-            bar = tqdm(total=size, unit="B", unit_scale=True, desc=target.name, disable=None)
-            with temporary.open("wb") as file, bar:
-                for chunk in answer.iter_content(CHUNK):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-        found = _md5(temporary)
-        if found != expected:
-            raise ExtractUnavailableError(
-                f"{address} has MD5 {found} but its server promises {expected}: the download was cut or the "
-                "extract was just replaced. Run the same command again."
-            )
+def pinned_extract(
+    region: str,
+    folder: Path,
+    pin: Path,
+    patience: Patience = PATIENT,
+) -> Extract:
+    """The Geofabrik extract with which a data set was begun, or the newest where it was begun with none.
+
+    A build goes on for days and Geofabrik replaces its files every day: without a pin the candidates would
+    change under the images.
+
+    Args:
+        region: code of one of the 11 states.
+        folder: where downloads are kept.
+        pin: small file of the data set that remembers; delete it to take a newer extract.
+        patience: how long to try.
+
+    Raises:
+        ExtractUnavailableError: there is no pin that holds, and the newest cannot be downloaded.
+        CacheError: a file cannot be written.
+    """
+    known = recall(pin)
+    name, digest = str(known.get("name", "")), str(known.get("md5", ""))
+    if _NAME.fullmatch(name) and re.fullmatch(r"[0-9a-f]{32}", digest):
+        target = folder / "osm" / digest[:16] / name
+        if target.is_file() and _digest(target, "md5") == digest:
+            return _extract(target, str(known.get("source", name)))
+        _LOG.warning(
+            "%s, with which %s was begun, is no longer in %s: taking the newest", name, region, folder
+        )
+    extract = geofabrik_extract(region, folder, geofabrik.root(), patience)
+    md5 = extract.source.rpartition(" ")[2]
+    remember(pin, {"name": extract.path.name, "md5": md5, "source": extract.source})
+    return extract
 
 
-def _sha256(path: Path) -> str:
+def _beside(address: str, patience: Patience) -> str | None:
+    """The MD5 beside an address, or None where there is none or the address holds a query."""
+    if urlsplit(address).query:
+        return None
+    try:
+        return geofabrik.promised_md5(address, patience)[0]
+    except NotOfferedError:
+        return None
+
+
+def _current(address: str, target: Path, md5: str | None, patience: Patience) -> bool:
+    """Whether the file that was downloaded before is whole and still the server's."""
+    if not target.is_file():
+        return False
+    if md5 is not None:
+        return _digest(target, "md5") == md5
+    known = recall(_record(target))
+    whole = Whole.of(known)
+    kept = whole is not None and known.get("sha256") == _digest(target, "sha256")
+    return whole is not None and kept and unchanged(address, whole, patience)
+
+
+def _record(target: Path) -> Path:
+    return target.with_name(f"{target.name}.json")
+
+
+def _name(address: str) -> str:
+    """The file name in an address, which becomes one of ours.
+
+    Raises:
+        OsmFileError: it is not that of an OSM file.
+    """
+    name = urlsplit(address).path.rpartition("/")[2]
+    if not _NAME.fullmatch(name) or not name.endswith(SUFFIXES):
+        raise OsmFileError(
+            f"an address of an OSM file ends in {', '.join(SUFFIXES)}; got {redacted(address)}. Download it "
+            "yourself and give the file with --osm."
+        )
+    return name
+
+
+def _extract(path: Path, source: str) -> Extract:
+    return Extract(path, _digest(path, "sha256"), source, date=extract_date(path))
+
+
+def extract_date(path: Path) -> str | None:
+    """When OSM looked as the file shows it: from its header, else from its name (california-250101.osm.pbf).
+
+    Returns:
+        2025-01-01T21:20:00Z, or 2025-01-01, or None. A file that cannot be read has no date; reading its
+        objects says what is wrong with it.
+    """
+    with contextlib.suppress(RuntimeError, OSError), Reader(str(path), NOTHING) as reader:
+        said = reader.header().get("osmosis_replication_timestamp")
+        if _INSTANT.fullmatch(said):
+            return said
+    dated = _DATED.search(path.name)
+    return f"20{dated[1]}-{dated[2]}-{dated[3]}" if dated else None
+
+
+def _digest(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        # MD5 is what the server offers; it guards against cut downloads, not against an attacker.
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        # MD5 is what servers offer; it guards against cut downloads, not against an attacker.
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def cache_folder() -> Path:

@@ -1,5 +1,6 @@
 """Candidates that the catalogues of both sensors can show (paper A.2: precomputed coverage footprints)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,15 +8,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
+from pyproj import Geod
 
+from gl10m.manifest.columns import values
 from gl10m.manifest.outcome import Ledger, Outcome
-from gl10m.manifest.schema import CANDIDATES
+from gl10m.manifest.schema import CANDIDATES, COVERAGE
 from gl10m.scene.acquisition import NAIP_WINDOW, SENTINEL2_WINDOW, Window
 from gl10m.scene.footprint import Footprint
 from gl10m.scene.grid import tile_bounds
 from gl10m.scene.rejection import Reason
 from pipelines.sources.imagery import Sensor
 from pipelines.stages.matching import MOST_CLOUD_PERCENT, MOST_PERCENT, showing
+
+_GEOD = Geod(ellps="WGS84")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,45 @@ def within_coverage(
             kept[row] = True
     table = candidates.filter(pa.array(kept)).cast(CANDIDATES.schema)
     return Outcome(stage="coverage", read=candidates.num_rows, kept=table, dropped=ledger.table)
+
+
+def coverage_footprints(
+    items: pa.Table, state: str, sources: Mapping[Sensor, str], parameters: CoverageParameters
+) -> pa.Table:
+    """The ground that each sensor shows: what `within_coverage` asks, as a table.
+
+    Args:
+        items: schema ITEMS, both sensors.
+        state: region code.
+        sources: name of each sensor's catalogue.
+        parameters: windows and cloud limit.
+
+    Returns:
+        Schema COVERAGE, one row a sensor.
+    """
+    limit = parameters.most_cloud_percent
+    counted = {
+        Sensor.NAIP: showing(items, Sensor.NAIP, parameters.naip_window),
+        Sensor.SENTINEL2: showing(items, Sensor.SENTINEL2, parameters.sentinel2_window, limit),
+    }
+    rows = []
+    for sensor, found in counted.items():
+        ground = _union(found)
+        days = [instant.date() for instant in values(found, "acquired")]
+        rows.append(
+            {
+                "state": state,
+                "sensor": sensor.value,
+                "source": sources[sensor],
+                "items": found.num_rows,
+                "first_day": min(days, default=None),
+                "last_day": max(days, default=None),
+                "most_cloud_percent": limit if sensor is Sensor.SENTINEL2 else None,
+                "area_km2": abs(_GEOD.geometry_area_perimeter(ground)[0]) / 1e6,
+                "geometry": shapely.to_wkb(shapely.normalize(ground)),
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=COVERAGE.schema)
 
 
 def _tiles_outside(footprint: Footprint, coverage: shapely.Geometry) -> int:

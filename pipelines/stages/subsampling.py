@@ -18,13 +18,20 @@ PAPER_INDEXED = 319_060
 PAPER_RETAINED = 273_250
 """Candidates for download (A.4, table 5)."""
 
+PAPER_RATE = PAPER_RETAINED / PAPER_INDEXED
+"""Share that the paper retains: 85.6 %."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubsamplingParameters:
-    """How much to keep."""
+    """How much to keep: a rate or a target, not both. Without either it is the paper's rate."""
 
-    rate: float = PAPER_RETAINED / PAPER_INDEXED
-    """Share to keep of candidates with anchors spread over the classes as the map's counts are; 1 is all."""
+    rate: float | None = None
+    """Share to keep of candidates with anchors spread over the classes as the map's counts are; 1 is all. By
+    default the paper's, 273,250 of 319,060."""
+
+    target: int | None = None
+    """Candidates to keep of each state; a state with fewer keeps all. Protected ones stay even above it."""
 
     protected_count: int = 1000
     """A footprint that holds a class of at most this count in the map is kept in any case."""
@@ -33,46 +40,62 @@ class SubsamplingParameters:
     """Another seed gives up other candidates."""
 
     def __post_init__(self) -> None:
-        """Refuse a rate that is none.
+        """Refuse what cannot be kept.
 
         Raises:
-            ValueError: the rate is not above 0 and at most 1.
+            ValueError: the rate is not above 0 and at most 1, the target is below 1, or both are given.
         """
-        if not 0 < self.rate <= 1:
+        if self.rate is not None and self.target is not None:
+            raise ValueError(
+                f"either a rate or a target says how much to keep; got rate {self.rate} and target "
+                f"{self.target}. Take one of them away."
+            )
+        if self.rate is not None and not 0 < self.rate <= 1:
             raise ValueError(f"the rate to keep is above 0 and at most 1; got {self.rate}")
+        if self.target is not None and self.target < 1:
+            raise ValueError(f"the target is 1 candidate a state or more; got {self.target}")
 
 
 def subsample(
     candidates: pa.Table, state: str, class_map: ClassMap, parameters: SubsamplingParameters
 ) -> Outcome:
-    """Thin out the frequent classes.
+    """Thin out the frequent classes, to a rate or to a target.
 
-    Let n_c be the count of class c in the class map. There is one ceiling T for which the counts min(n_c, T)
-    add up to `rate` of all counts. A candidate whose anchor is of class c is kept where its lot, a number in
-    0..1 drawn from the seed and the scene id, is below T / n_c. Classes under the ceiling so lose none, and
-    those above it are brought down to it. The ceiling comes from the map and the lot from the id: another
-    candidate, or another state, changes neither. A map without counts gives all classes the same rate.
+    To a rate: let n_c be the count of class c in the class map. There is one ceiling T for which the counts
+    min(n_c, T) add up to `rate` of all counts. A candidate whose anchor is of class c is kept where its lot,
+    a number in 0..1 drawn from the seed and the scene id, is below T / n_c. Classes under the ceiling so lose
+    none, and those above it are brought down to it. The ceiling comes from the map and the lot from the id:
+    another candidate, or another state, changes neither. A map without counts gives all classes one rate.
+
+    To a target: the lowest lot of every class is kept, then the second lowest of every class, and so on until
+    the target is met to the candidate: a ceiling on the state's own counts. Protected candidates come first
+    and stay even above the target. Another state changes nothing; another candidate of this one may.
 
     Args:
-        candidates: schema CANDIDATES.
+        candidates: schema CANDIDATES, of one state.
         state: region code of the candidates.
         class_map: the map that the candidates were labelled with.
-        parameters: rate and seed.
+        parameters: rate or target, and seed.
 
     Returns:
         Kept rows in schema CANDIDATES, in the order they came; rejected: SUBSAMPLED.
     """
     ledger = Ledger("subsampling", state)
-    keep_share = retention(class_map, parameters.rate)
     names: list[Any] = candidates["scene_id"].to_pylist()
     drawn = lots(f"subsampling {parameters.seed}", names)
     lot = (drawn >> np.uint64(11)) / 2.0**53  # below 1 for sure: rounding up would cost a rare class a scene
     anchor: NDArray[np.uint8] = candidates["anchor_class"].to_numpy()
-    kept = (lot < keep_share[anchor]) | _protected(candidates, class_map, parameters.protected_count)
+    protected = _protected(candidates, class_map, parameters.protected_count)
+    if parameters.target is None:
+        shares = retention(class_map, PAPER_RATE if parameters.rate is None else parameters.rate)
+        limit = shares[anchor]
+        kept = (lot < limit) | protected
+    else:
+        kept = _fewest(anchor, drawn, protected, names, parameters.target)
+        held = np.bincount(anchor[kept], minlength=len(class_map.names))
+        limit = (held / np.maximum(np.bincount(anchor, minlength=len(held)), 1))[anchor]
     for place in np.flatnonzero(~kept):
-        detail = (
-            f"lot {lot[place]:.4f}; {class_map.names[anchor[place]]} keeps {keep_share[anchor[place]]:.4f}"
-        )
+        detail = f"lot {lot[place]:.4f}; {class_map.names[anchor[place]]} keeps {limit[place]:.4f}"
         ledger.reject(names[place], Reason.SUBSAMPLED, detail)
     return Outcome(
         stage="subsampling",
@@ -80,6 +103,39 @@ def subsample(
         kept=candidates.filter(pa.array(kept)),
         dropped=ledger.table,
     )
+
+
+def _fewest(
+    anchor: NDArray[np.uint8],
+    drawn: NDArray[np.uint64],
+    protected: NDArray[np.bool_],
+    names: list[Any],
+    target: int,
+) -> NDArray[np.bool_]:
+    """The target's candidates: the first of every class, then the second of every class, and so on.
+
+    Protected candidates come before the others of their class and are kept in any case. Where one round
+    would pass the target, the lowest lots of that round are kept.
+
+    Args:
+        anchor: shape (candidates,), class ids.
+        drawn: shape (candidates,), lots.
+        protected: shape (candidates,).
+        names: scene ids, which settle equal lots.
+        target: how many.
+
+    Returns:
+        Shape (candidates,); True = kept.
+    """
+    order = np.lexsort((np.asarray(names, dtype=str), drawn, ~protected, anchor))
+    classes = anchor[order]
+    begins = np.searchsorted(classes, classes)
+    rounds = np.empty(len(order), np.int64)
+    rounds[order] = np.arange(len(order)) - begins
+    kept = protected.copy()
+    first = np.lexsort((np.asarray(names, dtype=str), drawn, rounds, ~protected))
+    kept[first[:target]] = True
+    return kept
 
 
 def retention(class_map: ClassMap, rate: float) -> NDArray[np.float64]:

@@ -64,6 +64,7 @@ def test_help_answers_at_once() -> None:
 COMMANDS = [
     "build",
     "candidates",
+    "coverage",
     "estimate",
     "world",
     "status",
@@ -93,6 +94,7 @@ BAD_INPUT = [
     (["build", "--states", "CA", "--osm", "TX=a.osm.pbf"], "not among --states CA"),
     (["build", "--states", "CA", "--osm", "nothing.osm.pbf", "--source", "synthetic"], "no OSM file at"),
     (["build", "--states", "CA", "--config", "nothing.toml"], "no configuration file"),
+    (["coverage", "--states", "ME", "--source", "synthetic"], "Build it first: gl10m build --states ME"),
     (["stats"], "gl10m build"),
     (["split"], "gl10m build"),
     (["status"], "gl10m build"),

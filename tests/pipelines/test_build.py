@@ -13,13 +13,14 @@ from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
 
 from gl10m import GL10MDataset
 from gl10m.manifest import parquet
 from gl10m.manifest.columns import values
-from gl10m.manifest.schema import CANDIDATES, FUNNEL, ITEMS, REJECTIONS, SCENES
+from gl10m.manifest.schema import CANDIDATES, COVERAGE, FUNNEL, ITEMS, REJECTIONS, SCENES
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.rejection import STAGES
 from gl10m.store.integrity import verify
@@ -305,6 +306,21 @@ def test_another_region_joins_the_data_set(built: Path, town: Town, tmp_path: Pa
         root
     ).items()
     assert verify(root, deep=True) == []
+
+
+def test_coverage_is_written_by_a_build_and_made_without_one(built: Path, town: Town, tmp_path: Path) -> None:
+    of_build = parquet.read(built / "manifests" / "coverage.parquet", COVERAGE)
+    assert values(of_build, "state") == ["CA", "CA"]
+    assert geopandas.read_parquet(built / "manifests" / "coverage.parquet").area_km2.min() > 0
+    alone = [part if part != "build" else "coverage" for part in town.command(tmp_path / "root")]
+    made = subprocess.run(alone, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    # The bounds of the file reach as far as those of its candidates here: the same items are found.
+    assert parquet.read(tmp_path / "root" / "manifests" / "coverage.parquet", COVERAGE).equals(of_build)
+    printed = [part if part != "build" else "coverage" for part in town.command(built)]
+    read = subprocess.run(printed, capture_output=True, text=True, check=False)
+    assert read.stdout == made.stdout
+    assert "sentinel-2" in read.stdout
 
 
 def test_a_dry_run_counts_and_fetches_nothing(town: Town, tmp_path: Path) -> None:

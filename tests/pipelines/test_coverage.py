@@ -3,13 +3,16 @@
 from datetime import date
 
 import pyarrow as pa
+import pytest
 import shapely
+from pyproj import Geod
 
 from gl10m.manifest.outcome import Outcome
 from gl10m.manifest.schema import CANDIDATES, ITEMS
 from gl10m.scene.footprint import Footprint
 from gl10m.scene.rejection import Reason
-from pipelines.stages.coverage import CoverageParameters, within_coverage
+from pipelines.sources.imagery import Sensor
+from pipelines.stages.coverage import CoverageParameters, coverage_footprints, within_coverage
 from tests.pipelines.ruler import candidate
 from tests.pipelines.test_matching import naip, sentinel2, table
 
@@ -66,3 +69,31 @@ def test_every_tile_must_meet_naip_but_need_not_be_filled() -> None:
 def test_without_items_everything_is_rejected_and_without_rows_nothing() -> None:
     assert cover(CENTRE, ITEMS.empty()).dropped.num_rows == 1
     assert cover(CANDIDATES.empty(), ITEMS.empty()).read == 0
+
+
+def test_the_footprints_of_coverage_are_measured_on_the_ellipsoid() -> None:
+    items = table(
+        [
+            naip("n1", DAY, LEFT),
+            naip("n2", date(2023, 7, 1), LEFT),
+            sentinel2("s1", DAY, LEFT),
+            sentinel2("s2", DAY, RIGHT),
+            sentinel2("clouded", date(2023, 8, 1), shapely.box(-125, 30, -120, 40), cloud=2.0),
+        ]
+    )
+    names = {Sensor.NAIP: "here", Sensor.SENTINEL2: "there"}
+    high, low = coverage_footprints(items, "CA", names, CoverageParameters()).to_pylist()
+    one = abs(Geod(ellps="WGS84").geometry_area_perimeter(LEFT)[0]) / 1e6
+    assert (high["sensor"], high["source"], high["items"]) == ("naip", "here", 2)
+    assert (high["first_day"], high["last_day"]) == (DAY, date(2023, 7, 1))
+    assert high["area_km2"] == pytest.approx(one)  # 8.9 x 22.2 km; overlaps count once
+    assert one == pytest.approx(197.7, abs=0.5)
+    assert (low["items"], low["last_day"], low["most_cloud_percent"]) == (2, DAY, 2.0)
+    assert low["area_km2"] == pytest.approx(2 * one)
+    assert shapely.from_wkb(low["geometry"]).equals(shapely.union(LEFT, RIGHT))
+
+
+def test_no_items_cover_nothing() -> None:
+    names = {Sensor.NAIP: "here", Sensor.SENTINEL2: "there"}
+    for row in coverage_footprints(ITEMS.empty(), "CA", names, CoverageParameters()).to_pylist():
+        assert (row["items"], row["area_km2"], row["first_day"]) == (0, 0, None)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from gl10m.manifest.schema import CANDIDATES
 from gl10m.scene.class_map import ClassMap
-from pipelines.stages.subsampling import SubsamplingParameters, retention, subsample
+from pipelines.stages.subsampling import PAPER_RATE, SubsamplingParameters, retention, subsample
 from tests.scene.test_class_map import MINIMAL
 
 DEFAULT = SubsamplingParameters()
@@ -34,7 +35,7 @@ def spread_as_in_the_paper(class_map: ClassMap, share: float) -> list[int]:
 
 
 def test_the_retention_of_the_paper_on_the_counts_of_the_paper(class_map: ClassMap) -> None:
-    keep = retention(class_map, DEFAULT.rate)
+    keep = retention(class_map, PAPER_RATE)
     counts = np.array([concept.paper_count for concept in class_map.concepts])
     assert (keep * counts).sum() / counts.sum() == pytest.approx(273_250 / 319_060)
     assert round(100 * (keep * counts).sum() / counts.sum(), 1) == 85.6
@@ -106,3 +107,53 @@ def test_a_map_without_counts_gives_all_classes_the_same_rate(tmp_path: Path) ->
 def test_no_candidate_no_choice(class_map: ClassMap) -> None:
     outcome = subsample(CANDIDATES.empty(), "CA", class_map, DEFAULT)
     assert (outcome.read, outcome.kept.num_rows) == (0, 0)
+
+
+def kept_names(rows: pa.Table, state: str, class_map: ClassMap, target: int) -> list[str]:
+    wanted = SubsamplingParameters(target=target)
+    return [str(name) for name in subsample(rows, state, class_map, wanted).kept["scene_id"].to_pylist()]
+
+
+@given(st.lists(st.integers(0, 65), max_size=60), st.integers(1, 70), st.randoms())
+def test_a_target_is_met_to_the_candidate_in_any_order(
+    class_map: ClassMap, anchors: list[int], target: int, chance: Random
+) -> None:
+    rows = candidates(anchors)
+    protected = sum(
+        (class_map.concepts[anchor].paper_count or 0) <= DEFAULT.protected_count for anchor in anchors
+    )
+    kept = kept_names(rows, "CA", class_map, target)
+    assert len(kept) == min(len(anchors), max(target, protected))
+    order = list(range(len(anchors)))
+    chance.shuffle(order)
+    assert sorted(kept_names(rows.take(pa.array(order, pa.int64())), "CA", class_map, target)) == sorted(kept)
+    assert set(kept) <= set(
+        kept_names(rows, "CA", class_map, target + 1)
+    )  # a smaller target is a part of a larger
+
+
+def test_a_target_takes_from_the_frequent_classes_first(class_map: ClassMap) -> None:
+    forest, lake, golf = 65, 60, 40
+    rows = candidates([forest] * 500 + [lake] * 50 + [golf] * 10)
+    outcome = subsample(rows, "CA", class_map, SubsamplingParameters(target=130))
+    counts = np.bincount(outcome.kept["anchor_class"].to_numpy(), minlength=66)
+    assert (counts[forest], counts[lake], counts[golf]) == (70, 50, 10)
+    assert outcome.dropped.num_rows == 430
+    assert "keeps 0.1400" in str(outcome.dropped["detail"][0])
+
+
+def test_a_target_is_each_states_own(class_map: ClassMap) -> None:
+    california, maine = candidates([65] * 40), candidates([65] * 7, "ME")
+    alone = kept_names(california, "CA", class_map, 12)
+    assert len(alone) == 12
+    assert len(kept_names(maine, "ME", class_map, 12)) == 7
+    assert kept_names(california, "CA", class_map, 12) == alone
+
+
+def test_a_rate_and_a_target_at_once_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"either a rate or a target.*Take one of them away"):
+        SubsamplingParameters(rate=0.5, target=10)
+    with pytest.raises(ValueError, match="1 candidate a state or more"):
+        SubsamplingParameters(target=0)
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        SubsamplingParameters(rate=float("nan"))
