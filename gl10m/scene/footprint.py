@@ -11,8 +11,9 @@ SEED_HALF_WIDTH_DEGREES = 0.0012
 ENLARGEMENT = 10
 """How many times the seed box is enlarged to the footprint; also the tiles on a side (A.2)."""
 
-FOOTPRINT_DEGREES = 2 * SEED_HALF_WIDTH_DEGREES * ENLARGEMENT
-"""Side of a footprint, degrees of longitude and of latitude: 0.024 (A.2)."""
+FOOTPRINT_DEGREES = 0.024
+"""Side of a footprint, degrees of longitude and of latitude: the seed box enlarged (A.2). Written out, since
+2 * 0.0012 * 10 is 0.023999999999999997 in binary."""
 
 LR_PIXELS = 268
 """Pixels on a side of the LR image, and of one HR tile (A.1)."""
