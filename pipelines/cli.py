@@ -47,6 +47,14 @@ _osm_option = click.option(
 _class_map_option = click.option(
     "--class-map", type=_FILE, help="Your own class map; the 66 classes if not given."
 )
+_source_option = click.option(
+    "--source",
+    type=_SOURCES,
+    default="planetary-computer",
+    show_default=True,
+    help="Where imagery comes from.",
+)
+_stac_url_option = click.option("--stac-url", help="Address of the STAC API for --source stac.")
 _config_option = click.option("--config", type=_FILE, help="TOML with a section for each stage.")
 
 
@@ -56,16 +64,10 @@ def _flat(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
 
 @click.command()
 @_states_option
-@click.option(
-    "--source",
-    type=_SOURCES,
-    default="planetary-computer",
-    show_default=True,
-    help="Where imagery comes from.",
-)
+@_source_option
 @click.option("--lr-source", type=_SOURCES, help="Another source for Sentinel-2.")
 @click.option("--hr-source", type=_SOURCES, help="Another source for NAIP.")
-@click.option("--stac-url", help="Address of the STAC API for --source stac.")
+@_stac_url_option
 @_osm_option
 @_class_map_option
 @_config_option
@@ -228,14 +230,8 @@ def estimate(states: tuple[tuple[str, ...], ...], root: Path) -> None:
 
 @click.command()
 @_states_option
-@click.option(
-    "--source",
-    type=_SOURCES,
-    default="planetary-computer",
-    show_default=True,
-    help="Where imagery comes from.",
-)
-@click.option("--stac-url", help="Address of the STAC API for --source stac.")
+@_source_option
+@_stac_url_option
 @_osm_option
 @_config_option
 @root_option
