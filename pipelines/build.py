@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from distributed import Client
+from distributed import Client, KilledWorker
 from tqdm import tqdm
 
 from gl10m.manifest import parquet
@@ -45,6 +45,10 @@ _Result = TypeVar("_Result")
 _Item = TypeVar("_Item")
 
 _LOG = logging.getLogger("gl10m")
+
+
+class WorkerLostError(RuntimeError):
+    """The process that worked on a task died, and so did those that tried it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,15 +142,27 @@ def _all(
     """Results of tasks that must all go well.
 
     Raises:
-        Exception: what the first failed task raised; KilledWorker where its worker died too often.
+        WorkerLostError: a worker died too often.
+        Exception: what the first failed task raised.
     """
     results = []
     _tell(f"{what}: {len(tasks)} regions")
     for _, result in _progress(run(client, function, tasks), len(tasks), what, "region"):
         if isinstance(result, TaskFailure):
-            raise result.cause
+            raise _told(result.cause, what)
         results.append(result)
     return results
+
+
+def _told(cause: BaseException, what: str) -> BaseException:
+    """What a task raised; of a worker that died, in words that help."""
+    if not isinstance(cause, KilledWorker):
+        return cause
+    return WorkerLostError(
+        f"{what}: the process at work died several times over, for want of memory or by a damaged input. "
+        "Check the OSM file with `osmium fileinfo -e FILE`, or give fewer --workers; then run the same "
+        "command again."
+    )
 
 
 def _progress(items: Iterator[_Item], total: int, what: str, unit: str) -> Iterator[_Item]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pytest
+from distributed import KilledWorker
 
 from gl10m import GL10MDataset
 from gl10m.manifest import parquet
@@ -24,6 +25,7 @@ from gl10m.manifest.schema import CANDIDATES, COVERAGE, FUNNEL, ITEMS, REJECTION
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.rejection import STAGES
 from gl10m.store.integrity import verify
+from pipelines.build import WorkerLostError, _told
 from pipelines.execution.fragments import Receipts
 from pipelines.execution.journal import Journal
 from pipelines.world.naip import Vintage
@@ -363,3 +365,9 @@ def test_a_folder_that_cannot_be_written_is_named(town: Town, tmp_path: Path) ->
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
     assert str(tmp_path / "file") in ended.stderr
+
+
+def test_a_worker_that_dies_of_its_task_is_told_in_words() -> None:
+    told = _told(KilledWorker("task", None, 3), "OSM to matched candidates")
+    assert isinstance(told, WorkerLostError)
+    assert "OSM to matched candidates: the process at work died" in str(told)
