@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import geopandas
 import numpy as np
@@ -368,6 +369,6 @@ def test_a_folder_that_cannot_be_written_is_named(town: Town, tmp_path: Path) ->
 
 
 def test_a_worker_that_dies_of_its_task_is_told_in_words() -> None:
-    told = _told(KilledWorker("task", None, 3), "OSM to matched candidates")
+    told = _told(KilledWorker("task", cast("Any", None), 3), "OSM to matched candidates")
     assert isinstance(told, WorkerLostError)
     assert "OSM to matched candidates: the process at work died" in str(told)
