@@ -134,7 +134,7 @@ def as_text(counts: Sequence[FileCount], class_map: ClassMap) -> str:
     for concept, (name, numbers) in zip(class_map.concepts, rows, strict=True):
         why = "" if any(numbers) else f"   {why_none(counts, concept.id)}"
         lines.append(_line(name, [f"{number:,}" for number in numbers], named, wide) + why)
-    lines += ["", _line("rejected", heads, named, wide)]
+    lines += ["", _line("rejected", heads, named, wide)] if losses else []
     lines += [_line(name, [f"{number:,}" for number in numbers], named, wide) for name, numbers in losses]
     return "\n".join(lines)
 

@@ -121,22 +121,42 @@ def build(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands over 
 
 
 @click.command()
-@click.option("--osm", type=_FILE, required=True, help="OSM file: .osm.pbf, .osm, .osm.gz or .osm.bz2.")
+@click.option(
+    "--osm",
+    type=str,
+    required=True,
+    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s) address.",
+)
 @click.option("--out", type=_FILE, help="GeoParquet of candidates; OSM.candidates.parquet if not given.")
 @click.option("--state", default="XX", show_default=True, help="Two letters that stand in the scene ids.")
 @_class_map_option
 @_config_option
-def candidates(osm: Path, out: Path | None, state: str, class_map: Path | None, config: Path | None) -> None:
+@click.option(
+    "--compare-presets",
+    is_flag=True,
+    help="Also print what each preset of [footprints] keeps; only the configured one is written.",
+)
+def candidates(
+    osm: str,
+    out: Path | None,
+    state: str,
+    class_map: Path | None,
+    config: Path | None,
+    *,
+    compare_presets: bool,
+) -> None:
     """Turn one OSM file into candidate scenes: the OSM half of a build, alone.
 
     \b
     Example:
       gl10m candidates --osm bangor.osm.pbf --out bangor.parquet --state ME
+      gl10m candidates --osm bangor.osm.pbf --compare-presets
     """
     from pipelines import single_file
 
-    target = out or osm.with_name(f"{osm.name}.candidates.parquet")
-    click.echo(single_file.candidates(osm, target, state.upper(), class_map, config))
+    click.echo(
+        single_file.candidates(osm, out, state.upper(), class_map, config, compare_presets=compare_presets)
+    )
 
 
 @click.group()

@@ -11,7 +11,7 @@ from typing import Any
 import pydantic
 
 from pipelines.stages.coverage import CoverageParameters
-from pipelines.stages.footprints import FootprintParameters
+from pipelines.stages.footprints import PRESETS, FootprintParameters
 from pipelines.stages.hr import HRParameters
 from pipelines.stages.lr import LRParameters
 from pipelines.stages.matching import MatchParameters
@@ -48,6 +48,7 @@ def load(path: Path | None) -> BuildParameters:
         path: a file such as
 
             [footprints]
+            preset = "sar"
             thinning_degrees = 0.024
 
             [matching]
@@ -65,15 +66,41 @@ def load(path: Path | None) -> BuildParameters:
         sections = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from error
+    except RecursionError:
+        raise ConfigurationError(f"{path} is no configuration: its values are nested without end") from None
+    sections = _with_preset(path, sections)
     _refuse_unknown(path, sections)
     try:
         return _ADAPTER.validate_python(sections)
     except pydantic.ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg'].lower()}, got {fault['input']!r}"
-            for fault in error.errors()
-        )
+        faults = "; ".join(_in_words(fault) for fault in error.errors())
         raise ConfigurationError(f"{path}: {faults}") from error
+
+
+def _in_words(fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    """One fault: the key, the rule and what was found."""
+    place = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "value_error":  # said by a stage's parameters, with what was found
+        return f"{place}: {fault['msg'].removeprefix('Value error, ')}"
+    return f"{place}: {fault['msg'].lower()}, got {fault['input']!r}"
+
+
+def _with_preset(path: Path, sections: dict[str, Any]) -> dict[str, Any]:
+    """The sections, with the numbers of a preset under those that the file names itself.
+
+    Raises:
+        ConfigurationError: there is no such preset.
+    """
+    written = sections.get("footprints")
+    if not isinstance(written, dict) or "preset" not in written:
+        return sections
+    own = {key: value for key, value in written.items() if key != "preset"}
+    preset = PRESETS.get(written["preset"]) if isinstance(written["preset"], str) else None
+    if preset is None:
+        raise ConfigurationError(
+            f"{path}: no preset {written['preset']!r} in [footprints]; there are {', '.join(PRESETS)}"
+        )
+    return {**sections, "footprints": {**asdict(preset), **own}}
 
 
 def _refuse_unknown(path: Path, sections: dict[str, Any]) -> None:

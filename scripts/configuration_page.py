@@ -17,6 +17,7 @@ from typing import Any
 
 from gl10m.scene.acquisition import Window
 from pipelines.config import BuildParameters
+from pipelines.stages.footprints import PRESETS, FootprintParameters
 
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 """Where the page stands."""
@@ -30,6 +31,14 @@ HEAD = """\
 An unknown section or key is an error, and so is a value of the wrong kind. A changed number redoes only the
 stages that depend on it, and stands in the metadata of every manifest (`gl10m.configuration`).
 """
+
+PRESET = """\
+`preset = "sar"` begins with the rule of the SAR benchmark, the likely ancestor of GL-10M, in place of the
+defaults:
+{}.
+Keys beside it override it. The ancestor takes closed ways alone; here relations count too.
+`gl10m candidates --osm FILE --compare-presets` prints what each preset keeps of a file, and
+[classes.md](classes.md) what each keeps of the real extracts at hand."""
 
 
 class UndocumentedParameterError(ValueError):
@@ -58,7 +67,20 @@ def _section(name: str, parameters: Any) -> str:  # noqa: ANN401 - any stage's d
         lines.append(
             f"| `{parameter.name}` | {f'`{shown}`' if shown else 'none'} | {meanings[parameter.name]} |"
         )
+    if name == "footprints":
+        lines += ["", *_presets()]
     return "\n".join([*lines, ""])
+
+
+def _presets() -> list[str]:
+    """The presets of the footprints, in words and numbers."""
+    about, sar = PRESETS["default"], PRESETS["sar"]
+    changed = [
+        f"`{field.name} = {_toml(getattr(sar, field.name))}`"
+        for field in fields(FootprintParameters)
+        if getattr(sar, field.name) != getattr(about, field.name)
+    ]
+    return [PRESET.format(", ".join(changed))]
 
 
 def _meanings(kind: type) -> dict[str, str]:

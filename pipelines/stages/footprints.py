@@ -1,7 +1,7 @@
 """Stage "footprints": from labelled polygons to candidate scenes (paper A.2, A.3)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,9 +27,6 @@ _NEEDED = ["osm_id", "anchor_class", "class_ids", "longitude", "latitude", "geom
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FootprintParameters:
     """What a candidate must show. The paper names these rules and gives no number; the numbers are ours."""
-
-    SAR: ClassVar["FootprintParameters"]
-    """The rule of SAR, the likely ancestor: two classes and 70 % labelled ground in the seed box."""
 
     thinning_degrees: float = FOOTPRINT_DEGREES / 2
     """Two kept anchors are at least this far apart in longitude or in latitude, degrees; 0 thins nothing. By
@@ -67,9 +64,13 @@ class FootprintParameters:
         return self.minimum_seed_classes > 0 or self.minimum_seed_share > 0
 
 
-FootprintParameters.SAR = FootprintParameters(
-    minimum_labelled_share=0.0, minimum_seed_classes=2, minimum_seed_share=0.7
-)
+PRESETS = {
+    "default": FootprintParameters(),
+    "sar": FootprintParameters(minimum_labelled_share=0.0, minimum_seed_classes=2, minimum_seed_share=0.7),
+}
+"""Parameters by name. "sar" is the rule of the SAR benchmark, the likely ancestor of GL-10M: at least two
+classes and 70 % labelled ground in the seed box. The ancestor takes closed ways alone; here relations count
+too."""
 
 
 @dataclass(frozen=True, slots=True)
