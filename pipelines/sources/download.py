@@ -283,7 +283,8 @@ def _continues(answer: requests.Response, known: Whole | None, have: int) -> boo
         and span.partition("-")[0] == str(have)
         and (known.size is None or total in {"*", str(known.size)})
         and now.address == known.address
-        and now.etag in {None, known.etag}
+        and now.etag == known.etag  # a part without the ETag of its whole may be one of another whole
+        and now.modified in {None, known.modified}
     )
 
 
