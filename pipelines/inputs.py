@@ -151,9 +151,9 @@ def open_sources(request: BuildRequest, stack: contextlib.ExitStack) -> Sources:
         opened[name] = _open(name, request, stack)
     return Sources(
         lr=opened[request.lr_source],
-        lr_name=_source_name(request.lr_source, request),
+        lr_name=source_name(request.lr_source, request),
         hr=opened[request.hr_source],
-        hr_name=_source_name(request.hr_source, request),
+        hr_name=source_name(request.hr_source, request),
     )
 
 
@@ -168,6 +168,6 @@ def _open(name: str, request: BuildRequest, stack: contextlib.ExitStack) -> Imag
     return StacImagery(url=request.stac_url)
 
 
-def _source_name(name: str, request: BuildRequest) -> str:
+def source_name(name: str, request: BuildRequest) -> str:
     """What stands for a source in keys and provenance: its address, without a query."""
     return str(request.stac_url).partition("?")[0] if name == "stac" else name

@@ -1,6 +1,8 @@
 """The whole chain on a small world: one town, one quarter quad, real rasters over HTTP."""
 
 import contextlib
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -22,6 +24,7 @@ from distributed import KilledWorker
 from gl10m import GL10MDataset
 from gl10m.manifest import parquet
 from gl10m.manifest.columns import values
+from gl10m.manifest.parquet import metadata_of
 from gl10m.manifest.schema import CANDIDATES, COVERAGE, FUNNEL, ITEMS, REJECTIONS, SCENES
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.rejection import STAGES
@@ -69,7 +72,7 @@ class Town:
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     folder = tmp_path_factory.mktemp("town")
-    osm = write_world(folder / "town.opl", TOWN)
+    osm = write_world(folder / "town-230601.osm.opl", TOWN)
     world_from_osm(osm, folder / "world", "CA", ClassMap.bundled(), FLOWN)
     with serve(folder / "world") as address:
         yield Town(osm, address)
@@ -324,6 +327,21 @@ def test_coverage_is_written_by_a_build_and_made_without_one(built: Path, town: 
     read = subprocess.run(printed, capture_output=True, text=True, check=False)
     assert read.stdout == made.stdout
     assert "sentinel-2" in read.stdout
+    (tmp_path / "cloudy.toml").write_text("[coverage]\nmost_cloud_percent = 50.0\n")
+    other = subprocess.run(
+        [*printed, "--config", str(tmp_path / "cloudy.toml")], capture_output=True, text=True, check=False
+    )
+    assert other.stdout.startswith(read.stdout)
+    assert "CA sentinel-2 was made from" in other.stdout
+    assert "below 2 % cloud, not from" in other.stdout
+
+
+def test_day_source_and_digest_of_the_extract_travel_in_the_manifests(built: Path, town: Town) -> None:
+    digest = hashlib.sha256(town.osm.read_bytes()).hexdigest()
+    for name in ("scenes", "candidates", "coverage"):
+        inputs = json.loads(metadata_of(built / "manifests" / f"{name}.parquet")["gl10m.inputs"])
+        assert inputs["CA.osm"] == f"town-230601.osm.opl sha256 {digest}"
+        assert inputs["CA.osm_date"] == "2023-06-01"
 
 
 def test_a_dry_run_counts_and_fetches_nothing(town: Town, tmp_path: Path) -> None:
