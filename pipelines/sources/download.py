@@ -53,6 +53,7 @@ class _TryAgainError(Exception):
 
     def __init__(self, said: str, wait: float | None = None) -> None:
         super().__init__(said)
+        self.told = said
         self.wait = wait
 
 

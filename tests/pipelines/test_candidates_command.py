@@ -74,6 +74,7 @@ def test_an_address_is_downloaded_checked_and_told_in_the_file(server: Unruly, t
     server.acts = [Act(stop_after=50)]  # cut once, gone on with
     ended = run(tmp_path, "--osm", address, "--state", "CO")
     assert ended.returncode == 0, ended.stderr
+    assert "asking again in" in ended.stderr
     written = tmp_path / "town-250101.osm.pbf.candidates.parquet"
     assert parquet.read(written, CANDIDATES)["scene_id"].to_pylist() == ["CO-r7", "CO-w3", "CO-w4"]
     inputs = metadata_of(written)["gl10m.inputs"]

@@ -10,7 +10,7 @@ from pipelines.class_report import count
 from scripts.classes_page import PAGE, meanings
 from tests.worlds import REAL_OSM
 
-COMMAND = "run: python -m scripts.classes_page EXTRACT ... with the extracts that the page names"
+COMMAND = "run: python -m scripts.classes_page, for new figures with the extracts that the page names"
 
 
 def rows(title: str) -> list[list[str]]:
