@@ -47,6 +47,11 @@ class PassingFault(Exception):  # noqa: N818 - always caught by `persist`
         super().__init__(without_queries(said))
         self.wait, self.connected, self.by_host = wait, connected, by_host
 
+    @property
+    def kind(self) -> str:
+        """What stands before the colon: few different ones, to be counted by."""
+        return str(self).partition(":")[0]
+
 
 def broken(error: BaseException) -> PassingFault:
     """What a broken connection means; nothing of its message is kept, since it may hold a signed address."""

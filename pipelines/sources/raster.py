@@ -1,14 +1,13 @@
 """One window of one GeoTIFF over HTTP: pixels, which of them are valid, and where they lie; or an error."""
 
-import logging
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import rasterio
-import stamina
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import MaskFlags
@@ -16,9 +15,12 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from gl10m.scene.footprint import Footprint
-from pipelines.sources.asset_urls import redacted, unsigned, without_queries
+from pipelines.sources.asset_urls import keep_queries_out_of, redacted, unsigned, without_queries
 from pipelines.sources.imagery import DamagedRasterError, SourceUnavailableError
 from pipelines.sources.lattice import Frame, Lattice
+from pipelines.sources.passing import PASSING, PassingFault
+from pipelines.sources.patience import PATIENT, Patience
+from pipelines.sources.retrying import GaveUpError, persist
 from pipelines.sources.signing import Signer
 
 LONGEST_SIDE = 1 << 17
@@ -34,31 +36,28 @@ GDAL = {
     "GDAL_INGESTED_BYTES_AT_OPEN": 32_768,  # a COG's whole header in one request
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_HTTP_MULTIPLEX": "YES",
-    "GDAL_HTTP_CONNECTTIMEOUT": 5,
-    "GDAL_HTTP_TIMEOUT": 120,
-    "GDAL_HTTP_LOW_SPEED_LIMIT": 1_000,
-    "GDAL_HTTP_LOW_SPEED_TIME": 20,
-    "GDAL_HTTP_MAX_RETRY": 3,  # single requests; the whole raster is tried again by `Reader`
-    "GDAL_HTTP_RETRY_DELAY": 0.3,
     "GTIFF_IGNORE_READ_ERRORS": "NO",
     "GDAL_NUM_THREADS": 1,
 }
-"""Options that GDAL reads with."""
+"""Options that GDAL reads with, beside those that follow from the patience asked for."""
 
-_NETWORK_FAULTS = ("HTTP response code", "CURL error", "Read error", "bytes, expected", "Could not resolve")
-"""Parts of GDAL's messages that tell of the way, not of the file."""
+DAMAGED = "damaged"
+"""Kind of a fault that lies in the file, or happened to it on the way."""
+
+_STATUS = re.compile(r"HTTP response code ?: ?(\d{3})|HTTP error code ?: ?(\d{3})")
+
+_KINDS = (
+    ("no connection", r"Could not resolve|Failed to connect|Couldn't connect|Connection refused"),
+    ("timeout", r"timed out|Timeout|too slow"),
+    ("connection broken", r"CURL error|HTTP response code|reset by peer|transfer closed|Empty reply"),
+    ("cut short", r"Read error|bytes, expected"),
+)
+"""What GDAL's messages mean, first match first; what tells of none of these tells of the file: damaged."""
 
 
-class _NoQueries(logging.Filter):
-    """Cuts the queries off the addresses in rasterio's log, since a signed address is a credential."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = without_queries(record.getMessage()), ()
-        return True
-
-
-for _name in ("rasterio", "rasterio._env", "rasterio._err", "rasterio._base", "rasterio._io", "rasterio.env"):
-    logging.getLogger(_name).addFilter(_NoQueries())
+keep_queries_out_of(
+    "rasterio", "rasterio._env", "rasterio._err", "rasterio._base", "rasterio._io", "rasterio.env"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +99,9 @@ class Reader:
     signer: Signer = Signer.NONE
     """Who signs the addresses."""
 
-    attempts: int = 6
-    """How often a raster is asked for."""
+    patience: Patience = PATIENT
+    """How long and how fast a raster is asked for. Inside of an attempt GDAL itself repeats single requests,
+    and only the first of an attempt waits for its turn."""
 
     def read(
         self, href: str, expected: Expected, footprint: Footprint, narrow: Narrow = lambda frame: frame
@@ -123,40 +123,54 @@ class Reader:
             RefusedAddressError: no http or https address.
         """
         address = unsigned(href)
-        said = ""
+        fault: GaveUpError | None = None
         try:
-            for attempt in stamina.retry_context(
-                on=_ReadFault,
-                attempts=self.attempts,
-                timeout=300,
-                wait_initial=0.2,
-                wait_max=10,
-                wait_jitter=0.5,
-            ):
-                with attempt:
-                    return self._attempt(address, attempt.num, expected, footprint, narrow)
-        except _ReadFault as fault:
-            said = str(fault)
+            return persist(
+                address,
+                lambda number: self._attempt(address, number, expected, footprint, narrow),
+                self.patience,
+            )
+        except GaveUpError as error:
+            fault = error
         # Raised outside the handlers, so that no exception with a signed address hangs on to it.
-        by_the_way = any(mark in said for mark in _NETWORK_FAULTS)
-        kind = SourceUnavailableError if by_the_way else DamagedRasterError
-        raise kind(f"{redacted(address)} could not be read in {self.attempts} attempts: {said}")
+        kind = DamagedRasterError if fault.kind == DAMAGED else SourceUnavailableError
+        raise kind(str(fault))
 
     def _attempt(
         self, address: str, number: int, expected: Expected, footprint: Footprint, narrow: Narrow
     ) -> Patch:
         # A fragment is never sent. It makes GDAL forget what it remembers of a failed attempt.
-        path = f"/vsicurl/{self.signer.sign(address)}#{number}"
+        path = f"/vsicurl/{self.signer.sign(address, self.patience)}#{number}"
         try:
-            with rasterio.Env(**GDAL):
+            with rasterio.Env(**GDAL, **_network(self.patience)):
                 return _read(path, expected, footprint, narrow)
-        except (RasterioError, CPLE_BaseError) as error:
-            said = _messages(error)
-        raise _ReadFault(said)
+        except (RasterioError, CPLE_BaseError, DamagedRasterError) as error:
+            fault = _fault(_messages(error))
+        if fault.kind == "status 403":
+            self.signer.forget(address)
+        raise fault
 
 
-class _ReadFault(Exception):  # noqa: N818 - never leaves this module
-    """One failed attempt; its text is without queries."""
+def _fault(said: str) -> PassingFault:
+    """The fault that GDAL tells of; a raster that is not as expected may have been damaged on its way."""
+    status = _STATUS.search(said)
+    if status is not None:
+        number = int(status[1] or status[2])
+        return PassingFault(f"status {number}: {said}", by_host=number in PASSING)
+    kind = next((kind for kind, marks in _KINDS if re.search(marks, said)), DAMAGED)
+    return PassingFault(f"{kind}: {said}", connected=kind != "no connection", by_host=kind != DAMAGED)
+
+
+def _network(patience: Patience) -> dict[str, float]:
+    """GDAL's words for it."""
+    return {
+        "GDAL_HTTP_CONNECTTIMEOUT": patience.connect_seconds,
+        "GDAL_HTTP_TIMEOUT": patience.seconds,
+        "GDAL_HTTP_LOW_SPEED_LIMIT": int(patience.slowest),
+        "GDAL_HTTP_LOW_SPEED_TIME": max(1, round(patience.stall_seconds)),
+        "GDAL_HTTP_MAX_RETRY": min(3, patience.attempts - 1),
+        "GDAL_HTTP_RETRY_DELAY": patience.wait_initial,
+    }
 
 
 def _read(path: str, expected: Expected, footprint: Footprint, narrow: Narrow) -> Patch:

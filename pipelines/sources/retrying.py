@@ -14,18 +14,21 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import stamina
 from stamina.instrumentation import RetryDetails
 
-from pipelines.sources.asset_urls import redacted
+from pipelines.sources.asset_urls import keep_queries_out_of, redacted
 from pipelines.sources.hosts import Host, LeftAloneError, host_of
 from pipelines.sources.passing import BROKEN, PassingFault, broken
 from pipelines.sources.patience import PATIENT, Patience
 
 _LOG = logging.getLogger("gl10m")
 _Answer = TypeVar("_Answer")
+
+keep_queries_out_of("urllib3.connectionpool", "urllib3.util.retry", "pystac_client.stac_api_io")
 
 LONGEST_REST_SECONDS = 3600.0
 """A host is left alone for so long at most, whatever it asks for."""
@@ -37,10 +40,13 @@ _STRANGER_ATTEMPTS = 2
 class GaveUpError(ConnectionError):
     """The last attempt failed, or the host is left alone. The message names host and path, and no query."""
 
-    def __init__(self, message: str, *, by_host: bool = True) -> None:
+    def __init__(self, message: str, *, kind: str) -> None:
         super().__init__(message)
-        self.by_host = by_host
-        """False if the host answered all the time, and only this file is at fault."""
+        self.kind = kind
+        """Kind of the last fault: what stands before its colon."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(GaveUpError, kind=self.kind), self.args
 
 
 @dataclass(slots=True)
@@ -91,18 +97,20 @@ def persist(address: str, ask: Callable[[int], _Answer], patience: Patience = PA
     except LeftAloneError as error:
         left_alone = str(error)
     if left_alone:
-        raise GaveUpError(f"{where} was not asked for: {left_alone}")
+        raise GaveUpError(f"{where} was not asked for: {left_alone}", kind="left alone")
     call = _Call(host, where, 1 if trying else patience.attempts, patience)
     with _leaving(host):
         try:
             return call.answer(ask)
         except PassingFault as error:
             last = error
+        except ConnectionError:
+            raise  # of another host, asked on the way
         except Exception:
             host.answered()
             raise
         message = call.ended(last)
-    raise GaveUpError(message, by_host=last.by_host)
+    raise GaveUpError(message, kind=last.kind)
 
 
 @dataclass(slots=True)
@@ -144,7 +152,7 @@ class _Call:
         if not isinstance(error, PassingFault):
             return False
         with _LOCK:
-            _TALLY.faults[str(error).partition(":")[0]] += 1
+            _TALLY.faults[error.kind] += 1
         if error.wait is not None:
             if error.wait > self.patience.longest_wait:
                 return False
@@ -154,11 +162,11 @@ class _Call:
 
     def ended(self, fault: PassingFault) -> str:
         """Enter a failed call into the host's book; says what became of it."""
+        message = f"{self.where} could not be read in {self.made} attempts: {fault}"
         if not fault.by_host:
             self.host.answered()
-            return f"{self.where} could not be read in {self.made} attempts: {fault}"
+            return message
         after, seconds = self.patience.circuit_failures, self.patience.circuit_seconds
-        message = f"{self.where} could not be read in {self.made} attempts: {fault}"
         if fault.wait is not None and fault.wait > self.patience.longest_wait:
             after, seconds = 1, min(fault.wait, LONGEST_REST_SECONDS)
             message = f"{self.where} asks to come back in {fault.wait:,.0f} s ({fault})"

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ class Request:
     method: str
     path: str
     range: str | None
+    key: str | None = None
+    """The subscription key that came with it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     hang_up_after: int | None = None
     """Bytes of the right answer to send before the connection is cut."""
+    stall: float = 0.0
+    """Seconds before the answer."""
 
 
 @dataclass
@@ -110,8 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
+        self.send_response_only(status)
+        for name, value in {"Date": self.date_time_string(), **headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -122,10 +127,17 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         if path.startswith("http://"):  # asked as a proxy
             path = path.split("/", 3)[3]
-        request = Request(len(world.requests), self.command, path.strip("/"), self.headers.get("Range"))
+        request = Request(
+            len(world.requests),
+            self.command,
+            path.strip("/"),
+            self.headers.get("Range"),
+            self.headers.get("Ocp-Apim-Subscription-Key"),
+        )
         world.requests.append(request)
         world.queries.append(query)
         fault, body = world.fault(request), world.files.get(request.path)
+        time.sleep(fault.stall if fault else 0.0)
         if fault is not None and fault.hang_up_after is None:
             self._answer(fault.status, fault.body, fault.headers)
         elif body is None:
