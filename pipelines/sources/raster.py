@@ -140,14 +140,15 @@ class Reader:
         self, address: str, number: int, expected: Expected, footprint: Footprint, narrow: Narrow
     ) -> Patch:
         # A fragment is never sent. It makes GDAL forget what it remembers of a failed attempt.
-        path = f"/vsicurl/{self.signer.sign(address, self.patience)}#{number}"
+        signed = self.signer.sign(address, self.patience)
+        path = f"/vsicurl/{signed}#{number}"
         try:
             with rasterio.Env(**GDAL, **_network(self.patience)):
                 return _read(path, expected, footprint, narrow)
         except (RasterioError, CPLE_BaseError, DamagedRasterError) as error:
             fault = _fault(_messages(error))
         if fault.kind == "status 403":
-            self.signer.forget(address)
+            self.signer.forget(signed)
         raise fault
 
 

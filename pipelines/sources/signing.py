@@ -53,15 +53,17 @@ class Signer(StrEnum):
         container = _container(address) if self is Signer.PLANETARY_COMPUTER else None
         return address if container is None else f"{address}?{_token(container, address, patience)}"
 
-    def forget(self, address: str) -> bool:
-        """Throw away the token of an address that the archive refused (status 403), so that `sign` asks anew.
+    def forget(self, signed: str) -> None:
+        """Drop a signature that the archive refused (status 403), so that the next one is asked for anew.
 
-        Returns:
-            Whether there was one: if not, another token would change nothing.
+        Args:
+            signed: what `sign` gave; a signature that was renewed since then is kept.
         """
-        container = _container(address) if self is Signer.PLANETARY_COMPUTER else None
-        with _LOCK:
-            return container is not None and _TOKENS.pop(container, None) is not None
+        query = urlsplit(signed).query
+        with _ONE_AT_A_TIME:
+            for container, token in list(_TOKENS.items()):
+                if token.query == query:
+                    del _TOKENS[container]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ class _Token:
 
 
 _TOKENS: dict[tuple[str, str], _Token] = {}
-_LOCK = threading.Lock()
+_ONE_AT_A_TIME = threading.Lock()
+"""Many ranges are asked for together; one of them asks for their token."""
 
 
 def _container(address: str) -> tuple[str, str] | None:
@@ -91,14 +94,11 @@ def _container(address: str) -> tuple[str, str] | None:
 
 def _token(container: tuple[str, str], address: str, patience: Patience) -> str:
     """The token at hand, or a new one if it ends soon."""
-    with _LOCK:
+    with _ONE_AT_A_TIME:
         known = _TOKENS.get(container)
-    if known is not None and time.monotonic() < known.renew_at:
+        if known is None or time.monotonic() >= known.renew_at:
+            known = _TOKENS[container] = _granted(container, address, patience)
         return known.query
-    fresh = _granted(container, address, patience)
-    with _LOCK:
-        _TOKENS[container] = fresh
-    return fresh.query
 
 
 def _granted(container: tuple[str, str], address: str, patience: Patience) -> _Token:
