@@ -64,6 +64,18 @@ class Tally:
         self.faults.update(other.faults)
         self.opened.update(other.opened)
 
+    def __str__(self) -> str:
+        """One line a kind of news; empty if there is none."""
+        said = []
+        if self.faults:
+            kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.faults.most_common())
+            said.append(f"network: {self.faults.total():,} failed attempts ({kinds})")
+        said += [
+            f"circuit of {host} opened {count:,} times: it was left alone, and scenes that needed it failed"
+            for host, count in sorted(self.opened.items())
+        ]
+        return "\n".join(said)
+
 
 _TALLY = Tally()
 _LOCK = threading.Lock()
