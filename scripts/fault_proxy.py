@@ -123,7 +123,7 @@ class FaultProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of a client, request by request."""
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while (request := await Head.read(reader)) is not None:
                 length = int(request.get("Content-Length") or 0)
                 body = await reader.readexactly(length)

@@ -1,5 +1,6 @@
 """One window of one GeoTIFF over HTTP: pixels, which of them are valid, and where they lie; or an error."""
 
+import logging
 import math
 import re
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from pipelines.sources.imagery import DamagedRasterError, SourceUnavailableError
 from pipelines.sources.lattice import Frame, Lattice
 from pipelines.sources.passing import PASSING, PassingFault
 from pipelines.sources.patience import PATIENT, Patience
-from pipelines.sources.retrying import GaveUpError, persist
+from pipelines.sources.retrying import GaveUpError, note, persist
 from pipelines.sources.signing import Signer
 
 LONGEST_SIDE = 1 << 17
@@ -55,9 +56,24 @@ _KINDS = (
 """What GDAL's messages mean, first match first; what tells of none of these tells of the file: damaged."""
 
 
-keep_queries_out_of(
-    "rasterio", "rasterio._env", "rasterio._err", "rasterio._base", "rasterio._io", "rasterio.env"
-)
+_LOG = logging.getLogger("gl10m")
+_REPEATED = re.compile(r"HTTP error code: (\d+) - (\S+) Retrying|(Request for \S+ failed)")
+
+
+class _Repeats(logging.Handler):
+    """Tells of single requests that GDAL repeats by itself; nobody else would."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        found = _REPEATED.search(record.getMessage())
+        if found is not None:
+            kind = f"status {found[1]}" if found[1] else "range failed"
+            note(kind)
+            _LOG.warning("asking again for %s: %s", found[2] or f"a range ({found[3]})", kind)
+
+
+keep_queries_out_of("rasterio", "rasterio._base", "rasterio._env", "rasterio._err", "rasterio._io")
+for _name in ("rasterio._env", "rasterio._err"):
+    logging.getLogger(_name).addHandler(_Repeats(logging.WARNING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,10 +268,10 @@ def _window(
 
 
 def _messages(error: BaseException) -> str:
-    """All that GDAL said, in one line without queries."""
+    """All that GDAL said, the cause first, in one line without queries."""
     said: list[str] = []
     link: BaseException | None = error
     while link is not None:
         said.append(" ".join(str(link).split()))
         link = link.__cause__ or link.__context__
-    return without_queries("; ".join(dict.fromkeys(said)))[:500]
+    return without_queries("; ".join(dict.fromkeys(reversed(said))))[:500]

@@ -90,6 +90,12 @@ def counted() -> Tally:
     return told
 
 
+def note(kind: str) -> None:
+    """Count a failed attempt; one that `persist` does not see, because a library repeats it by itself."""
+    with _LOCK:
+        _TALLY.faults[kind] += 1
+
+
 def persist(address: str, ask: Callable[[int], _Answer], patience: Patience = PATIENT) -> _Answer:
     """Ask until an answer comes or patience ends; safe to call from several threads.
 
@@ -163,8 +169,7 @@ class _Call:
         """Whether to ask again, and after how many seconds if the server said so."""
         if not isinstance(error, PassingFault):
             return False
-        with _LOCK:
-            _TALLY.faults[error.kind] += 1
+        note(error.kind)
         if error.wait is not None:
             if error.wait > self.patience.longest_wait:
                 return False
@@ -214,4 +219,4 @@ def announce_retries() -> None:
 
 def _say(details: RetryDetails) -> None:
     said = str(details.caused_by) if isinstance(details.caused_by, PassingFault) else "no answer"
-    _LOG.warning("asking again in %.1f s for %s: %s", details.wait_for, details.name, said)
+    _LOG.warning("asking again in %.1f s for %s: %s", details.wait_for, details.name, said[:100])
