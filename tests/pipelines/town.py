@@ -1,5 +1,6 @@
 """A small world for whole builds: one town on one quarter quad."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -34,8 +35,20 @@ class Town:
     osm: Path
     address: str
 
-    def build(self, root: Path, *more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(root, *more), capture_output=True, text=True, check=False)
+    def build(self, root: Path, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Build to the end, with these environment variables added."""
+        return subprocess.run(
+            self.command(root, *more),
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **environment},
+        )
+
+    @property
+    def world(self) -> Path:
+        """Folder of the rendered world."""
+        return self.osm.parent / "world"
 
     def command(self, root: Path, *more: str) -> list[str]:
         place = ["--states", "CA", "--osm", str(self.osm), "--source", "stac", "--stac-url", self.address]
