@@ -15,13 +15,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from gl10m.cli import EXIT_FAILURES
 from gl10m.manifest import parquet
-from gl10m.manifest.schema import REJECTIONS
-from pipelines.execution.fragments import Receipts
-from pipelines.execution.journal import Journal
+from gl10m.manifest.schema import REJECTIONS, SCENES
 from pipelines.fetch import SourcesDownError, Watch
 from scripts.fault_proxy import KINDS
 from tests.pipelines.imagery_server import Fault, Request, World, serving
@@ -62,13 +61,11 @@ def patience(folder: Path, more: str = "attempts = 12") -> str:
     return str(folder / "build.toml")
 
 
-def survived(
-    town: Town, built: Path, folder: Path, rate: float, seed: int, more: str = "attempts = 12"
-) -> dict[str, Any]:
+def survived(town: Town, built: Path, config: str, rate: float, seed: int) -> dict[str, Any]:
     """Build over a bad network; gives what was done to it."""
-    root = folder / "root"
+    root = Path(config).with_name("root")
     with bad_network(rate, seed) as network:
-        ended = town.build(root, "--config", patience(folder, more), http_proxy=network.address)
+        ended = town.build(root, "--config", config, http_proxy=network.address)
         tally = network.tally()
     assert ended.returncode == 0, ended.stderr
     assert contents(root) == contents(built)
@@ -84,7 +81,7 @@ def survived(
 
 
 def test_a_tenth_of_all_requests_spoiled_changes_no_byte(town: Town, built: Path, tmp_path: Path) -> None:
-    tally = survived(town, built, tmp_path, 0.1, seed=1)
+    tally = survived(town, built, patience(tmp_path), 0.1, seed=1)
     assert sorted(tally["by_kind"]) == UNSIGNED
     assert 0.05 < tally["faults"] / tally["requests"] < 0.15
 
@@ -95,7 +92,8 @@ def test_a_tenth_of_all_requests_spoiled_changes_no_byte(town: Town, built: Path
 def test_no_rate_of_faults_changes_a_byte(
     town: Town, built: Path, tmp_path: Path, rate: float, seed: int
 ) -> None:
-    tally = survived(town, built, tmp_path, rate, seed, "attempts = 40\ncircuit_failures = 10")
+    config = patience(tmp_path, "attempts = 40\ncircuit_failures = 10")
+    tally = survived(town, built, config, rate, seed)
     assert tally["faults"] > 0
 
 
@@ -140,13 +138,14 @@ def gone(town: Town, name: str) -> Iterator[None]:
             file.with_suffix(".gone").rename(file)
 
 
+@pytest.mark.slow
 def test_what_fails_for_good_is_recorded_and_the_next_run_asks_for_nothing_else(
     town: Town, built: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     used = {
         name
-        for row in parquet.read(built / "manifests" / "scenes.parquet").to_pylist()
+        for row in parquet.read(built / "manifests" / "scenes.parquet", SCENES).to_pylist()
         for name in row["sentinel2_items"][:1]
     }
     with gone(town, f"{min(used)}_B03.tif"):
@@ -157,9 +156,7 @@ def test_what_fails_for_good_is_recorded_and_the_next_run_asks_for_nothing_else(
     assert len(failed) > 0
     for row in failed:
         assert row["reason"] == "SourceUnavailableError"
-        assert re.search(
-            r"http://127.0.0.1:\d+/\S+_B03.tif could not be read in 2 attempts: status 404", row["detail"]
-        )
+        assert re.search(r"^http://\S+_B03.tif could not be read in 2 attempts: status 404", row["detail"])
     assert f"{len(failed)} scenes could not be fetched" in ended.stdout
     again = town.build(root)
     assert again.returncode == 0, again.stderr
@@ -167,6 +164,7 @@ def test_what_fails_for_good_is_recorded_and_the_next_run_asks_for_nothing_else(
     assert contents(root) == contents(built)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_down_is_left_alone_and_then_the_build_stops(
     town: Town, built: Path, tmp_path: Path
 ) -> None:
@@ -196,7 +194,7 @@ def test_only_batches_without_any_good_scene_stop_a_build() -> None:
     watch = Watch(hopeless_batches=3)
     for kept, failed in ((0, 4), (0, 1), (1, 3), (0, 4), (0, 0), (0, 4)):
         watch.note(kept, failed, "status 503")
-    with pytest.raises(SourcesDownError, match="last 3 batches .*: status 503"):
+    with pytest.raises(SourcesDownError, match=r"last 3 batches .*: status 503"):
         watch.note(0, 4, "status 503")
 
 
@@ -246,6 +244,7 @@ def archive(town: Town) -> Iterator[Archive]:
         yield signed
 
 
+@pytest.mark.slow
 def test_neither_key_nor_signature_is_written_down(
     town: Town, archive: Archive, built: Path, tmp_path: Path
 ) -> None:
@@ -282,6 +281,10 @@ def test_neither_key_nor_signature_is_written_down(
     assert len(written) > 10
     for told in [ended.stderr.encode(), ended.stdout.encode(), *(path.read_bytes() for path in written)]:
         assert b"CANARY" not in told
-    images = {name: own for name, own in contents(built).items() if name.startswith("data/")}
-    assert len(images) == 1
-    assert len(Receipts(Journal(root)).load()) == len(Receipts(Journal(built)).load())
+    assert images(root) == images(built)
+
+
+def images(root: Path) -> list[Any]:
+    """What a data set shows, whatever its source is called."""
+    (shard,) = (root / "data").glob("*.parquet")
+    return pq.read_table(shard, columns=["scene_id", "lr", "hr"]).to_pylist()
