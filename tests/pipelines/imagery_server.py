@@ -37,6 +37,8 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     hang_up_after: int | None = None
     """Bytes of the right answer to send before the connection is cut."""
+    flip: bool = False
+    """Whether a bit in the middle of the right answer is another one."""
     stall: float = 0.0
     """Seconds before the answer."""
 
@@ -138,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         world.queries.append(query)
         fault, body = world.fault(request), world.files.get(request.path)
         time.sleep(fault.stall if fault else 0.0)
-        if fault is not None and fault.hang_up_after is None:
+        if fault is not None and fault.hang_up_after is None and not fault.flip:
             self._answer(fault.status, fault.body, fault.headers)
         elif body is None:
             self._answer(404, b"", {})
@@ -155,7 +157,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(last - first + 1))
         self.end_headers()
         part = b"" if self.command == "HEAD" else body[first : last + 1]
-        if fault is not None:
+        if fault is not None and fault.flip and part:
+            middle = len(part) // 2
+            part = part[:middle] + bytes([part[middle] ^ 1]) + part[middle + 1 :]
+        elif fault is not None:
             part, self.close_connection = part[: fault.hang_up_after], True
         self.server.world.sent += len(part)
         self.wfile.write(part)

@@ -214,6 +214,7 @@ FAULTS = {
     "a page instead": Fault(200, b"<html>please log in</html>"),
     "cut off": Fault(hang_up_after=3000),
     "reset": Fault(hang_up_after=0),
+    "a flipped bit": Fault(flip=True),
 }
 
 

@@ -54,6 +54,7 @@ def bad_network(rate: float, seed: int, *more: str) -> Iterator[Network]:
             yield Network(proxy.stdout.readline().strip())
         finally:
             proxy.terminate()
+            proxy.communicate(timeout=10)
 
 
 def patience(folder: Path, more: str = "attempts = 12") -> str:
