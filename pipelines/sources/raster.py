@@ -123,9 +123,9 @@ Narrow = Callable[[Frame], Frame]
 class Reader:
     """Reads rasters and tries again what fails; opens a handle for each read, so threads share none.
 
-    Over https the transport vouches for every byte. Over http nobody does: GDAL as rasterio's wheels have it
-    looks at no checksum of a block, not even at the one that DEFLATE carries. So there a raster is read until
-    two readings agree.
+    Over https the transport vouches for every byte. Over http nobody does: GDAL returns some damaged blocks
+    without an error, even of DEFLATE with its checksum (docs/decisions/0011-faults.md). So there a raster is
+    read until two readings agree.
     """
 
     signer: Signer = Signer.NONE
