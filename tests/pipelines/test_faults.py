@@ -68,7 +68,7 @@ def survived(town: Town, built: Path, config: str, rate: float, seed: int) -> di
     with bad_network(rate, seed) as network:
         ended = town.build(root, "--config", config, http_proxy=network.address)
         tally = network.tally()
-    assert ended.returncode == 0, ended.stderr
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     assert contents(root) == contents(built)
     retried = re.findall(r"^asking again.* for (?:http://\S+|a range).*: .+$", ended.stderr, re.MULTILINE)
     said = re.search(r"network: ([\d,]+) failed attempts \((.*)\)", ended.stdout)
@@ -93,7 +93,8 @@ def test_a_tenth_of_all_requests_spoiled_changes_no_byte(town: Town, built: Path
 def test_no_rate_of_faults_changes_a_byte(
     town: Town, built: Path, tmp_path: Path, rate: float, seed: int
 ) -> None:
-    config = patience(tmp_path, "attempts = 40\ncircuit_failures = 10")
+    # GDAL reads a raster whole or not at all: at 30 % one attempt in eight comes through.
+    config = patience(tmp_path, "attempts = 120\ncircuit_failures = 10")
     tally = survived(town, built, config, rate, seed)
     assert tally["faults"] > 0
 
