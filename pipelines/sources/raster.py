@@ -68,7 +68,9 @@ class _Repeats(logging.Handler):
         if found is not None:
             kind = f"status {found[1]}" if found[1] else "range failed"
             note(kind)
-            _LOG.warning("asking again for %s: %s", found[2] or f"a range ({found[3]})", kind)
+            _LOG.warning(
+                "asking again for %s: %s", redacted(found[2]) if found[2] else f"a range ({found[3]})", kind
+            )
 
 
 keep_queries_out_of("rasterio", "rasterio._base", "rasterio._env", "rasterio._err", "rasterio._io")

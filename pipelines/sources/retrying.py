@@ -69,12 +69,17 @@ class Tally:
         said = []
         if self.faults:
             kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.faults.most_common())
-            said.append(f"network: {self.faults.total():,} failed attempts ({kinds})")
+            said.append(f"network: {_number(self.faults.total(), 'failed attempt')} ({kinds})")
         said += [
-            f"circuit of {host} opened {count:,} times: it was left alone, and scenes that needed it failed"
+            f"circuit of {host} opened {_number(count, 'time')}: it was left alone, and scenes that needed it "
+            "failed"
             for host, count in sorted(self.opened.items())
         ]
         return "\n".join(said)
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 _TALLY = Tally()
@@ -179,7 +184,7 @@ class _Call:
 
     def ended(self, fault: PassingFault) -> str:
         """Enter a failed call into the host's book; says what became of it."""
-        message = f"{self.where} could not be read in {self.made} attempts: {fault}"
+        message = f"{self.where} could not be read in {_number(self.made, 'attempt')}: {fault}"
         if not fault.by_host:
             self.host.answered()
             return message
