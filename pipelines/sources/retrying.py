@@ -71,8 +71,7 @@ class Tally:
             kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.faults.most_common())
             said.append(f"network: {_number(self.faults.total(), 'failed attempt')} ({kinds})")
         said += [
-            f"circuit of {host} opened {_number(count, 'time')}: it was left alone, and scenes that needed it "
-            "failed"
+            f"circuit of {host} opened {_number(count, 'time')}: it was left alone, and scenes failed for it"
             for host, count in sorted(self.opened.items())
         ]
         return "\n".join(said)
