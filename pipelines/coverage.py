@@ -45,10 +45,10 @@ def describe(request: BuildRequest) -> str:
     missing = [region for region in request.regions if region not in set(values(table, "state"))]
     if missing:
         _check_demo(request, missing)
-        parameters = config.load(request.config)
+        parameters, patience = config.load(request.config), config.load_patience(request.config)
         with locked(request.root), contextlib.ExitStack() as stack:
-            extracts = {region: find_extract(request, region, files) for region in missing}
-            sources = open_sources(request, stack)
+            extracts = {region: find_extract(request, region, files, patience) for region in missing}
+            sources = open_sources(request, stack, patience)
             made = [_searched(region, extracts[region], sources, parameters) for region in missing]
             table = pa.concat_tables([where_not(table, "state", missing), *made])
             table = table.sort_by([("state", "ascending"), ("sensor", "ascending")])

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from gl10m.scene.acquisition import Window
-from pipelines.config import BuildParameters
+from pipelines.config import NETWORK, BuildParameters
+from pipelines.sources.patience import PATIENT
 from pipelines.stages.footprints import PRESETS, FootprintParameters
 
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
@@ -29,7 +30,8 @@ HEAD = """\
 
 `gl10m build --config build.toml` changes any number below; what the file does not name keeps its default.
 An unknown section or key is an error, and so is a value of the wrong kind. A changed number redoes only the
-stages that depend on it, and stands in the metadata of every manifest (`gl10m.configuration`).
+stages that depend on it, and stands in the metadata of every manifest (`gl10m.configuration`). The section
+`[network]` alone decides nothing of what a data set holds and stands nowhere; docs/faults.md explains it.
 """
 
 PRESET = """\
@@ -50,6 +52,7 @@ def page() -> str:
     sections = [
         (section.name, getattr(BuildParameters(), section.name)) for section in fields(BuildParameters)
     ]
+    sections.append((NETWORK, PATIENT))
     parts = [HEAD]
     parts += [_section(name, parameters) for name, parameters in sections]
     parts.append(_all(sections))

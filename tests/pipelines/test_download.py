@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.sources.download import DownloadError, NotOfferedError, Patience, download, small_text
+from pipelines.sources.download import DownloadError, NotOfferedError, download, small_text
 from pipelines.sources.partial_file import CacheError, Whole, partial_file
+from pipelines.sources.patience import Patience
 from tests.pipelines.unruly_server import Act, Unruly, unruly_server
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
@@ -56,9 +57,7 @@ def test_what_was_cut_goes_on_where_it_stopped(server: Unruly, tmp_path: Path, h
 def test_another_run_goes_on_where_one_gave_up(server: Unruly, tmp_path: Path) -> None:
     server.offer(FILE, CONTENT)
     server.acts = [Act(stop_after=100_000)] * 2
-    with pytest.raises(
-        DownloadError, match=r"did not come through in 2 attempts .*run the same command again"
-    ):
+    with pytest.raises(DownloadError, match=r"could not be read in 2 attempts: .*run the same command again"):
         fetch(server, tmp_path / "t", patience=replace(QUICK, attempts=2))
     assert (tmp_path / "t.part").stat().st_size == 200_000
     fetch(server, tmp_path / "t")
@@ -194,7 +193,7 @@ def test_a_missing_file_is_asked_for_once(server: Unruly, tmp_path: Path) -> Non
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="did not come through in 2 attempts"):
+    with pytest.raises(DownloadError, match="could not be read in 2 attempts"):
         download("http://127.0.0.1:9/t", tmp_path / "t", patience=replace(QUICK, attempts=2))
 
 
