@@ -88,6 +88,7 @@ def test_a_tenth_of_all_requests_spoiled_changes_no_byte(town: Town, built: Path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [2, 3])
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.3])
 def test_no_rate_of_faults_changes_a_byte(
@@ -100,6 +101,7 @@ def test_no_rate_of_faults_changes_a_byte(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_twice_on_a_bad_network_it_gives_the_same_bytes(
     town: Town, built: Path, tmp_path: Path
 ) -> None:
@@ -141,6 +143,7 @@ def gone(town: Town, name: str) -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_what_fails_for_good_is_recorded_and_the_next_run_asks_for_nothing_else(
     town: Town, built: Path, tmp_path: Path
 ) -> None:
@@ -167,6 +170,7 @@ def test_what_fails_for_good_is_recorded_and_the_next_run_asks_for_nothing_else(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_store_that_is_down_is_left_alone_and_then_the_build_stops(
     town: Town, built: Path, tmp_path: Path
 ) -> None:
@@ -247,6 +251,7 @@ def archive(town: Town) -> Iterator[Archive]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_neither_key_nor_signature_is_written_down(
     town: Town, archive: Archive, built: Path, tmp_path: Path
 ) -> None:
