@@ -1,118 +1,81 @@
-"""One window of one GeoTIFF over HTTP: pixels, which of them are valid, and where they lie; or an error."""
+"""Windows of GeoTIFFs over HTTP: pixels, which of them are valid, and where they lie; or an error.
 
-import logging
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+A header says once where every block lies. The blocks under all the windows of an image are then asked for
+together, and each is checked and inflated as it comes. What is not of this kind is read by GDAL.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
-import rasterio
-import stamina
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError
-from rasterio.enums import MaskFlags
-from rasterio.errors import RasterioError
-from rasterio.windows import Window
 
 from gl10m.scene.footprint import Footprint
-from pipelines.sources.asset_urls import redacted, unsigned, without_queries
-from pipelines.sources.imagery import DamagedRasterError, SourceUnavailableError
+from pipelines.sources.asset_urls import redacted, unsigned
+from pipelines.sources.blocks import Block, DamagedBlockError, Run, inflate, lay, needed_blocks, runs
+from pipelines.sources.byte_ranges import InFlight, Ranges, Version, asked_again
+from pipelines.sources.cog_header import Foreign, Header, Headers, Known, Level, fetch_header
+from pipelines.sources.gdal_raster import read_with_gdal
+from pipelines.sources.imagery import DamagedRasterError
 from pipelines.sources.lattice import Frame, Lattice
+from pipelines.sources.patch import Expected, Lacking, Patch, all_of, check_kind, needed_frame, usable_level
 from pipelines.sources.signing import Signer
+from pipelines.sources.tiff import MalformedTiffError
 
-LONGEST_SIDE = 1 << 17
-"""Pixels on a side of a raster at most; a NAIP quad at 0.3 m has 25,000."""
+Result = TypeVar("Result")
 
-MOST_PIXELS = 1 << 27
-"""Pixels in a window at most; a footprint at 0.3 m has some 60 million."""
-
-GDAL = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no side-car file is looked for, and none is trusted
-    "GDAL_PAM_ENABLED": "NO",
-    "GDAL_GEOREF_SOURCES": "INTERNAL",
-    "GDAL_INGESTED_BYTES_AT_OPEN": 32_768,  # a COG's whole header in one request
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "GDAL_HTTP_MULTIPLEX": "YES",
-    "GDAL_HTTP_CONNECTTIMEOUT": 5,
-    "GDAL_HTTP_TIMEOUT": 120,
-    "GDAL_HTTP_LOW_SPEED_LIMIT": 1_000,
-    "GDAL_HTTP_LOW_SPEED_TIME": 20,
-    "GDAL_HTTP_MAX_RETRY": 3,  # single requests; the whole raster is tried again by `Reader`
-    "GDAL_HTTP_RETRY_DELAY": 0.3,
-    "GTIFF_IGNORE_READ_ERRORS": "NO",
-    "GDAL_NUM_THREADS": 1,
-}
-"""Options that GDAL reads with."""
-
-_NETWORK_FAULTS = ("HTTP response code", "CURL error", "Read error", "bytes, expected", "Could not resolve")
-"""Parts of GDAL's messages that tell of the way, not of the file."""
+_headers = Headers()
 
 
-class _NoQueries(logging.Filter):
-    """Cuts the queries off the addresses in rasterio's log, since a signed address is a credential."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = without_queries(record.getMessage()), ()
-        return True
-
-
-for _name in ("rasterio", "rasterio._env", "rasterio._err", "rasterio._base", "rasterio._io", "rasterio.env"):
-    logging.getLogger(_name).addFilter(_NoQueries())
-
-
-@dataclass(frozen=True, slots=True)
-class Patch:
-    """Pixels read from one raster."""
-
-    frame: Frame
-    """Where they lie."""
-
-    pixels: NDArray[Any]
-    """Shape (bands, rows, columns) of the frame, in the raster's own dtype."""
-
-    valid: NDArray[np.bool_]
-    """Shape (rows, columns); True = the raster has data, by its mask or no-data value, never by its being
-    0."""
+class RasterChangedError(DamagedRasterError):
+    """A raster was replaced while it was read; blocks of two versions are never mixed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """What a raster must be; checked before a pixel is read."""
+class Layer:
+    """The part of a raster that an image needs, planned and not yet read."""
 
-    dtype: str
-    counts: tuple[int, ...]
-    """Numbers of bands that are allowed."""
-    wanted: tuple[int, ...]
-    """Bands to give, from 1."""
-    pixels: int
-    """Pixels on a side of the image that is made of it; decides the overview."""
+    href: str
+    header: Header
+    level: Level
+    lattice: Lattice
+    """Of the level."""
+    frame: Frame
+    """What is needed of it."""
+    runs: list[Run]
 
-
-Narrow = Callable[[Frame], Frame]
-"""Cuts a frame down to what is still lacking."""
+    @property
+    def whole(self) -> bool:
+        """Whether every pixel of the frame is known to be valid before it is read."""
+        return self.header.layout.nodata is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """Reads rasters and tries again what fails; opens a handle for each read, so threads share none."""
+    """Reads rasters and tries again what fails. Small; headers and connections are the process's."""
 
     signer: Signer = Signer.NONE
     """Who signs the addresses."""
 
     attempts: int = 6
-    """How often a raster is asked for."""
+    """How often a range, a block or a raster is asked for."""
 
-    def read(
-        self, href: str, expected: Expected, footprint: Footprint, narrow: Narrow = lambda frame: frame
-    ) -> Patch:
+    in_flight: InFlight = field(default_factory=InFlight)
+    """How much is asked for at the same time."""
+
+    @property
+    def ranges(self) -> Ranges:
+        """Who asks for bytes."""
+        return Ranges(signer=self.signer, attempts=self.attempts, in_flight=self.in_flight)
+
+    def read(self, href: str, expected: Expected, footprint: Footprint) -> Patch:
         """Read the window of a raster under a footprint.
 
         Args:
             href: unsigned address.
             expected: what the raster must be.
             footprint: the ground to show.
-            narrow: called with the frame to read, gives the frame to read instead.
 
         Returns:
             A patch, empty where the raster does not reach the footprint.
@@ -122,125 +85,170 @@ class Reader:
             DamagedRasterError: reached, but not the raster that is expected.
             RefusedAddressError: no http or https address.
         """
-        address = unsigned(href)
-        said = ""
+        return self.read_all([(href, expected)], footprint)[0]
+
+    def read_all(self, wanted: Sequence[tuple[str, Expected]], footprint: Footprint) -> list[Patch]:
+        """Read the windows of several rasters, their blocks all together; see `read`."""
+        return self.again(lambda: self._read_all(wanted, footprint))
+
+    def again(self, work: Callable[[], Result]) -> Result:
+        """Do some reading from the start if a raster is replaced in the midst of it.
+
+        Raises:
+            DamagedRasterError: it was replaced at each attempt, or the work says so.
+        """
+        for attempt in asked_again(RasterChangedError, self.attempts):
+            with attempt:
+                return work()
+        raise AssertionError("there is at least one attempt")
+
+    def prepare(self, hrefs: Iterable[str]) -> None:
+        """Fetch the headers that are not known yet, all together."""
+        unknown = [address for address in map(unsigned, hrefs) if _headers.get(address) is None]
+        if len(unknown) > 1:
+            self.ranges.together(self._known, unknown)
+
+    def plan(
+        self, href: str, expected: Expected, footprint: Footprint, lacking: Lacking = all_of
+    ) -> Layer | Patch:
+        """Choose the level and the blocks of a raster under a footprint.
+
+        Args:
+            href: unsigned address.
+            expected: what the raster must be.
+            footprint: the ground to show.
+            lacking: tells which pixels of a frame are needed.
+
+        Returns:
+            A layer to `load`; or, where GDAL is the reader, what it has read.
+
+        Raises:
+            SourceUnavailableError: not reached at any attempt.
+            DamagedRasterError: reached, but not the raster that is expected.
+            RefusedAddressError: no http or https address.
+        """
+        known = self._known(unsigned(href))
+        if isinstance(known, Foreign):
+            return read_with_gdal(
+                href, expected, footprint, lacking, signer=self.signer, attempts=self.attempts
+            )
+        return _plan(unsigned(href), known, expected, footprint, lacking)
+
+    def load(self, targets: Sequence[tuple[Layer, tuple[int, int], NDArray[Any]]]) -> None:
+        """Read the blocks of layers, all together, and lay them on sheets, one after the other.
+
+        Args:
+            targets: layers; row and column, on the layer's level, of a sheet's first pixel; and that sheet,
+                shape (rows, columns, bands), C-contiguous, of the raster's dtype. A later layer lies on top.
+
+        Raises:
+            SourceUnavailableError: a block did not come at any attempt.
+            DamagedRasterError: a block was damaged at each attempt.
+            RasterChangedError: a file was replaced.
+        """
+        work = [(layer, run, place, sheet) for layer, place, sheet in targets for run in layer.runs]
+        pieces = self.ranges.stream((layer.href, run.span) for layer, run, _, _ in work)
+        for (layer, run, place, sheet), piece in zip(work, pieces, strict=True):
+            _same(layer, piece.version)
+            for block, body in run.bodies(piece.body):
+                samples = self._samples(layer, block, body)
+                lay(samples, block, layer.level, layer.header.layout, place, sheet)
+
+    def load_patches(self, plans: Sequence[tuple[Layer | Patch, Expected]]) -> list[Patch]:
+        """Read the blocks of several plans, all together, each on a sheet of its own."""
+        sheets = {
+            number: blank(plan, plan.frame.shape)
+            for number, (plan, _) in enumerate(plans)
+            if isinstance(plan, Layer)
+        }
+        layers = [(plan, number) for number, (plan, _) in enumerate(plans) if isinstance(plan, Layer)]
+        self.load([(layer, (layer.frame.top, layer.frame.left), sheets[number]) for layer, number in layers])
+        return [
+            plan if isinstance(plan, Patch) else as_patch(plan, sheets[number], expected)
+            for number, (plan, expected) in enumerate(plans)
+        ]
+
+    def _read_all(self, wanted: Sequence[tuple[str, Expected]], footprint: Footprint) -> list[Patch]:
+        self.prepare(href for href, _ in wanted)
+        return self.load_patches(
+            [(self.plan(href, expected, footprint), expected) for href, expected in wanted]
+        )
+
+    def _samples(self, layer: Layer, block: Block, body: bytes | memoryview) -> NDArray[Any]:
+        """Inflate a block; ask for it again if it is damaged."""
         try:
-            for attempt in stamina.retry_context(
-                on=_ReadFault,
-                attempts=self.attempts,
-                timeout=300,
-                wait_initial=0.2,
-                wait_max=10,
-                wait_jitter=0.5,
-            ):
+            for attempt in asked_again(DamagedBlockError, self.attempts):
                 with attempt:
-                    return self._attempt(address, attempt.num, expected, footprint, narrow)
-        except _ReadFault as fault:
-            said = str(fault)
-        # Raised outside the handlers, so that no exception with a signed address hangs on to it.
-        by_the_way = any(mark in said for mark in _NETWORK_FAULTS)
-        kind = SourceUnavailableError if by_the_way else DamagedRasterError
-        raise kind(f"{redacted(address)} could not be read in {self.attempts} attempts: {said}")
+                    if attempt.num > 1:
+                        piece = self.ranges.get(layer.href, block.span)
+                        _same(layer, piece.version)
+                        body = piece.body
+                    return inflate(body, layer.header.layout, layer.level)
+        except DamagedBlockError as error:
+            said = str(error)
+        raise self._damaged(layer.href, said)
 
-    def _attempt(
-        self, address: str, number: int, expected: Expected, footprint: Footprint, narrow: Narrow
-    ) -> Patch:
-        # A fragment is never sent. It makes GDAL forget what it remembers of a failed attempt.
-        path = f"/vsicurl/{self.signer.sign(address)}#{number}"
+    def _known(self, address: str) -> Known:
+        """What the header of a raster says; it is fetched once in a process."""
+        known = _headers.get(address)
+        if known is not None:
+            return known
         try:
-            with rasterio.Env(**GDAL):
-                return _read(path, expected, footprint, narrow)
-        except (RasterioError, CPLE_BaseError) as error:
-            said = _messages(error)
-        raise _ReadFault(said)
+            for attempt in asked_again(MalformedTiffError, self.attempts):
+                with attempt:
+                    fetched = fetch_header(self.ranges, address)
+                    _headers.keep(address, fetched)
+                    return fetched
+        except MalformedTiffError as error:
+            said = str(error)
+        raise self._damaged(address, said)
+
+    def _damaged(self, href: str, said: str) -> DamagedRasterError:
+        return DamagedRasterError(f"{redacted(href)} could not be read in {self.attempts} attempts: {said}")
 
 
-class _ReadFault(Exception):  # noqa: N818 - never leaves this module
-    """One failed attempt; its text is without queries."""
-
-
-def _read(path: str, expected: Expected, footprint: Footprint, narrow: Narrow) -> Patch:
-    """Open, check, choose the level, read."""
-    with rasterio.open(path, driver="GTiff") as raster:
-        lattice = _check(raster, expected)
-        level = _level(raster.overviews(1), min(lattice.step(footprint, expected.pixels)))
-        if level is None:
-            return _window(raster, lattice, expected, footprint, narrow)
-    with rasterio.open(path, driver="GTiff", overview_level=level) as raster:
-        return _window(raster, _check(raster, expected), expected, footprint, narrow)
-
-
-def _level(overviews: list[int], step: float) -> int | None:
-    """Number of the coarsest overview that is not coarser than the output; None for the full raster.
-
-    An overview may lie up to half a full pixel off, by the way GDAL writes those of odd-sized rasters: 0.15 m
-    for NAIP of 0.3 m, the only one so fine that an overview is read.
-    """
-    usable = [level for level, factor in enumerate(overviews) if 2 <= factor <= step]  # noqa: PLR2004 - twice
-    return max(usable, key=lambda level: overviews[level], default=None)
-
-
-def _check(raster: Any, expected: Expected) -> Lattice:  # noqa: ANN401 - rasterio has no types
-    """Refuse what is not the raster expected.
-
-    Raises:
-        DamagedRasterError: bands, dtype, size or georeference are not possible.
-    """
-    grid, found = raster.transform, f"{raster.count} x {raster.dtypes[0]}, {raster.width} x {raster.height}"
-    north_up = grid.b == grid.d == 0 and grid.a > 0 > grid.e and all(math.isfinite(term) for term in grid[:6])
-    possible = (
-        raster.count in expected.counts
-        and set(raster.dtypes) == {expected.dtype}
-        and max(raster.width, raster.height) <= LONGEST_SIDE
-    )
-    if not possible or not north_up or raster.crs is None:
-        raise DamagedRasterError(
-            f"{redacted(raster.name.removeprefix('/vsicurl/'))}: expected {expected.counts} bands of "
-            f"{expected.dtype}, at most {LONGEST_SIDE} pixels a side, north up with a CRS; found {found}, "
-            f"CRS {raster.crs}, affine {tuple(grid)[:6]}"
-        )
-    return Lattice(raster.crs.to_wkt(), grid.c, grid.f, grid.a, -grid.e)
-
-
-def _window(
-    raster: Any,  # noqa: ANN401 - rasterio has no types
-    lattice: Lattice,
-    expected: Expected,
-    footprint: Footprint,
-    narrow: Narrow,
-) -> Patch:
-    """Read what of the footprint lies on the raster."""
-    whole = Frame(lattice, 0, 0, raster.width, raster.height)
-    frame = narrow(Frame.under(footprint, lattice, expected.pixels).clipped(whole))
-    rows, columns = frame.shape
-    if rows * columns > MOST_PIXELS:
-        raise DamagedRasterError(
-            f"{redacted(raster.name.removeprefix('/vsicurl/'))}: a footprint would take {columns} x {rows} "
-            f"pixels of {lattice.width} x {lattice.height}; at most {MOST_PIXELS} pixels are read"
-        )
-    if rows == 0 or columns == 0:
-        return Patch(
-            frame, np.zeros((len(expected.wanted), 0, 0), expected.dtype), np.zeros((0, 0), np.bool_)
-        )
-    window = Window(frame.left, frame.top, columns, rows)
-    flags = raster.mask_flag_enums[0]
+def _plan(address: str, header: Header, expected: Expected, footprint: Footprint, lacking: Lacking) -> Layer:
+    """Choose the level, the frame and the blocks."""
+    layout, full, name = header.layout, header.levels[0], redacted(address)
+    check_kind(name, expected, layout.dtype, layout.bands, (full.height, full.width))
+    step = min(_lattice(header, full).step(footprint, expected.pixels))
+    number = usable_level([round(full.width / level.width) for level in header.levels[1:]], step)
+    level = full if number is None else header.levels[1 + number]
+    lattice, size = _lattice(header, level), (level.height, level.width)
+    frame, needed = needed_frame(name, lattice, size, expected=expected, footprint=footprint, lacking=lacking)
     # No-data means all bands of a pixel: a single band may well have that value.
-    bands = raster.indexes if MaskFlags.nodata in flags else expected.wanted
-    pixels = raster.read(list(bands), window=window)
-    if MaskFlags.nodata in flags:
-        valid = (pixels != np.asarray(raster.nodatavals)[:, None, None]).any(axis=0)
-    elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-        valid = raster.read_masks(1, window=window) > 0
-    else:  # near infrared is tagged as alpha in many files, and is none
-        valid = np.ones((rows, columns), np.bool_)
-    return Patch(frame, pixels[: len(expected.wanted)], valid)
+    bands = len(expected.wanted) if layout.nodata is None else layout.bands
+    planes = min(layout.planes, bands)
+    blocks = needed_blocks(level, frame.top, frame.left, needed, planes)
+    return Layer(href=address, header=header, level=level, lattice=lattice, frame=frame, runs=runs(blocks))
 
 
-def _messages(error: BaseException) -> str:
-    """All that GDAL said, in one line without queries."""
-    said: list[str] = []
-    link: BaseException | None = error
-    while link is not None:
-        said.append(" ".join(str(link).split()))
-        link = link.__cause__ or link.__context__
-    return without_queries("; ".join(dict.fromkeys(said)))[:500]
+def _lattice(header: Header, level: Level) -> Lattice:
+    full = header.levels[0]
+    width = header.pixel_width * full.width / level.width
+    height = header.pixel_height * full.height / level.height
+    return Lattice(header.crs, header.left, header.top, width, height)
+
+
+def _same(layer: Layer, version: Version) -> None:
+    if version != layer.header.version:
+        _headers.forget(layer.href)
+        raise RasterChangedError(f"{redacted(layer.href)} was replaced while it was read")
+
+
+def blank(layer: Layer, shape: tuple[int, int]) -> NDArray[Any]:
+    """A sheet of a layer's bands, as blocks that its file leaves out are: no-data, or 0.
+
+    Args:
+        layer: what will be laid on it.
+        shape: rows and columns.
+    """
+    layout = layer.header.layout
+    return np.full((*shape, layout.bands), layout.nodata or 0, layout.dtype)
+
+
+def as_patch(layer: Layer, sheet: NDArray[Any], expected: Expected) -> Patch:
+    """What was laid on a sheet of the layer's own frame."""
+    nodata = layer.header.layout.nodata
+    valid = np.ones(layer.frame.shape, np.bool_) if nodata is None else (sheet != nodata).any(axis=-1)
+    return Patch(layer.frame, np.moveaxis(sheet, -1, 0)[: len(expected.wanted)], valid)

@@ -1,6 +1,8 @@
 """Signatures that some archives ask for: made just before reading, never stored, never logged."""
 
+import threading
 from enum import StrEnum
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -39,12 +41,39 @@ class Signer(StrEnum):
         """
         return address if self is Signer.NONE else _sign_planetary_computer(address)
 
+    def forget(self, signed: str) -> None:
+        """Drop the signature of an address that was refused, so that the next one is asked for anew.
+
+        Args:
+            signed: what `sign` gave; a signature that was renewed since then is kept.
+        """
+        if self is Signer.PLANETARY_COMPUTER:
+            _forget_planetary_computer(signed)
+
+
+_one_at_a_time = threading.Lock()
+"""Many ranges are asked for together; one of them asks for their token."""
+
 
 def _sign_planetary_computer(address: str) -> str:
     """Sign with the archive's own library; its token cache renews a token a minute before it ends."""
     # Imported here: the library takes a third of a second, and most readers sign nothing.
     from planetary_computer import sas  # noqa: PLC0415 - see above
 
+    with _one_at_a_time:
+        return _signed(address, sas)
+
+
+def _forget_planetary_computer(signed: str) -> None:
+    from planetary_computer import sas  # noqa: PLC0415 - as above
+
+    with _one_at_a_time:
+        for key, token in list(sas.TOKEN_CACHE.items()):
+            if token.token in signed:
+                del sas.TOKEN_CACHE[key]
+
+
+def _signed(address: str, sas: Any) -> str:  # noqa: ANN401 - the library has no types
     parts = urlsplit(address)
     account, _, domain = parts.netloc.partition(".")
     try:
