@@ -111,7 +111,7 @@ def inflate(body: bytes | memoryview, layout: Layout, level: Level) -> NDArray[A
     try:
         # One byte more than there may be: the end of the stream, and with it the checksum, is reached.
         raw = stream.decompress(body, size + 1)
-    except (igzip_lib.IsalError, ValueError) as error:
+    except (igzip_lib.IsalError, ValueError) as error:  # type: ignore[misc]  # its stub is no exception
         raise DamagedBlockError(f"a block does not inflate: {error}") from None
     if len(raw) != size or not stream.eof:
         raise DamagedBlockError(f"a block inflates to {size} bytes; found {len(raw)}, or no end")

@@ -2,7 +2,7 @@
 
 GDAL's kernel: a triangle that widens to an output pixel where that is the larger one. Weights are integers
 from a table of 256 positions between two pixels, so sums are exact, the same on every machine, and no weight
-is worked out for a pixel. A word holds red, green and blue 21 bits apart; one multiplication weighs all three.
+is worked out for a pixel. A word holds red, green and blue 21 bits apart: one multiplication weighs three.
 Measured for an image of 2680 x 2680 from 0.6 m: 0.05 CPU s; GDAL takes 0.85, a kernel in floats 0.23. Against
 exact arithmetic on white noise, the worst there is, a tenth of the samples are a level off, and none more.
 """
