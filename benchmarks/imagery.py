@@ -29,9 +29,8 @@ import rasterio
 from imagery_servers import log_mark, log_since, serving
 
 from gl10m.scene.footprint import HR_PIXELS, Footprint
-from pipelines.sources import cog
 from pipelines.sources.blocks import inflate, lay
-from pipelines.sources.cog import COLOURS, read_naip, read_sentinel2
+from pipelines.sources.cog import COLOURS, naip_sheets, read_naip, read_sentinel2
 from pipelines.sources.imagery import HighResolution
 from pipelines.sources.raster import Layer, Reader
 from pipelines.sources.warp import warp_bytes
@@ -123,8 +122,8 @@ def parts(
     """The parts of our path, each by itself: fetch of those bytes, decoding of those blocks, one warp."""
     totals = {"fetch": 0.0, "decode": 0.0, "warp": 0.0}
     for number, place in enumerate(places):
-        (sheet,) = cog._sheets(items(base, chosen(place)), place, READER)
-        layers = [layer for layer in reversed(sheet._layers) if isinstance(layer, Layer)]
+        (sheet,) = naip_sheets(items(base, chosen(place)), place, READER)
+        layers = [layer for layer in reversed(sheet.layers) if isinstance(layer, Layer)]
         wanted = [(layer.href, run.span) for layer in layers for run in layer.runs]
         spent = [cpu()]
         pieces = list(READER.ranges.stream(wanted))
@@ -136,7 +135,7 @@ def parts(
                 for block, body in run.bodies(next(bodies).body):
                     layout = layer.header.layout
                     samples = inflate(body, layout, layer.level)
-                    lay(samples, block, layer.level, layout, sheet._origin(layer), pixels)
+                    lay(samples, block, layer.level, layout, sheet.origin(layer), pixels)
         spent.append(cpu())
         warp_bytes(pixels, sheet.valid, sheet.frame, place, HR_PIXELS)
         spent.append(cpu())
@@ -148,8 +147,8 @@ def parts(
 
 def needed_megabytes(base: str, quads: list[dict[str, Any]], place: Footprint) -> tuple[float, int]:
     """Bytes of the blocks under a scene, and how many requests they take."""
-    sheets = cog._sheets(items(base, quads), place, READER)
-    runs = [run for sheet in sheets for layer in sheet._layers for run in layer.runs]
+    sheets = naip_sheets(items(base, quads), place, READER)
+    runs = [run for sheet in sheets for layer in sheet.layers for run in layer.runs]
     return sum(block.span.stop - block.span.start for run in runs for block in run.blocks) / 1e6, len(runs)
 
 
@@ -228,15 +227,14 @@ def run(path: str, folder: Path, base: str, scenes: int, truth: Path, log: Path)
             black_of(mosaic)
         figures = {"cpu": (cpu() - begun) / 10}
     elif path == "LR: ours":
-        for place in places:  # headers, as a build has them
-            READER.prepare([f"{base}/{name}" for name in s2.values()])
+        READER.headers([f"{base}/{name}" for name in s2.values()])
         figures = measure(lambda place: read_sentinel2(lr_item(base, s2), place, READER), places, log)
     elif path == "LR: rasterio, band after band":
         figures = measure(lambda place: lr_with_rasterio(base, s2, place), places, log)
     else:
         way = ours if path == "ours" else PEERS[path]
         if path == "ours":
-            READER.prepare([f"{base}/{quad['path']}" for quad in quads])
+            READER.headers([f"{base}/{quad['path']}" for quad in quads])
         figures = measure(lambda place: way(base, chosen(place), place), places, log)
         found = [
             agreement(way(base, chosen(place), place), np.load(truth / f"{number}.npy"))

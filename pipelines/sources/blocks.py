@@ -5,7 +5,7 @@ is a fault. Measured for the 72 blocks under a scene of NAIP (42 MB): igzip 0.13
 0.24, zlib-ng 0.19, zlib 0.25; the differences undone by `lay`, straight into the mosaic, 0.02.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +78,7 @@ def needed_blocks(
                         yield Block(plane, row, column, Span(int(start), int(start + size)))
 
 
-def runs(blocks: Iterator[Block]) -> list[Run]:
+def runs(blocks: Iterable[Block]) -> list[Run]:
     """Join neighbours in the file, so that few requests bring few bytes more than the blocks."""
     joined: list[list[Block]] = []
     start = stop = 0

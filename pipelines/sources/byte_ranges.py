@@ -11,10 +11,10 @@ import logging
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -26,6 +26,8 @@ from urllib3.exceptions import HTTPError
 from pipelines.sources.asset_urls import NoQueries, redacted, unsigned, without_queries
 from pipelines.sources.imagery import SourceUnavailableError
 from pipelines.sources.signing import Signer
+
+Result = TypeVar("Result")
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 60.0
 """Patience with a connection, and with a pause within an answer."""
@@ -156,9 +158,11 @@ class Ranges:
             for _, future in waiting:
                 future.cancel()
 
-    def together(self, work: Callable[[str], object], hrefs: Iterable[str]) -> None:
+    def together(self, work: Callable[[str], Result], hrefs: Sequence[str]) -> list[Result]:
         """Do some asking for several files at the same time; the first that fails says so."""
-        list(_threads(self.in_flight.requests).map(work, hrefs))
+        if len(hrefs) < 2:  # noqa: PLR2004 - nothing to do together
+            return [work(href) for href in hrefs]
+        return list(_threads(self.in_flight.requests).map(work, hrefs))
 
     def _once(self, address: str, span: Span, *, whole: bool) -> Piece:
         signed = self.signer.sign(address)

@@ -81,7 +81,7 @@ def read_naip(items: pa.Table, footprint: Footprint, reader: Reader) -> HighReso
 
 def _read_naip(items: pa.Table, footprint: Footprint, reader: Reader) -> HighResolution:
     shown: HighResolution | None = None
-    for sheet in _sheets(items, footprint, reader):
+    for sheet in naip_sheets(items, footprint, reader):
         pixels, reached = warp_bytes(sheet.paint(reader), sheet.valid, sheet.frame, footprint, HR_PIXELS)
         if shown is None:
             shown = HighResolution(pixels=pixels, observed=reached)
@@ -94,15 +94,19 @@ def _read_naip(items: pa.Table, footprint: Footprint, reader: Reader) -> HighRes
     return shown
 
 
-def _sheets(items: pa.Table, footprint: Footprint, reader: Reader) -> list[Sheet]:
-    """Plan the items on sheets, in order; only what a sheet still lacks is planned."""
+def naip_sheets(items: pa.Table, footprint: Footprint, reader: Reader) -> list[Sheet]:
+    """Plan the items on native sheets, in order; only what a sheet still lacks is planned.
+
+    Raises:
+        SourceUnavailableError: a raster cannot be reached.
+        DamagedRasterError: a raster is not what its item promises.
+    """
     hrefs = [dict(row["assets"])["image"] for row in items.to_pylist()]
-    reader.prepare(hrefs)
     sheets: list[Sheet] = []
-    for href in hrefs:
+    for href, known in zip(hrefs, reader.headers(hrefs), strict=True):
         if sheets and sheets[-1].valid.all():
             break
-        plan = reader.plan(href, NAIP_IMAGE, footprint, sheets[-1].lacking if sheets else all_of)
+        plan = reader.plan(href, known, NAIP_IMAGE, footprint, sheets[-1].lacking if sheets else all_of)
         if not sheets or sheets[-1].offset(plan.frame.lattice) is None:
             sheets.append(Sheet(plan.frame.lattice, footprint, HR_PIXELS))
         sheets[-1].put_under(plan, reader, NAIP_IMAGE)

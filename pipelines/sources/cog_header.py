@@ -7,8 +7,6 @@ allows is GDAL's, and the header says what it was that is foreign.
 
 import functools
 import math
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +29,6 @@ MOST_HEADER_REQUESTS = 64
 
 MOST_BLOCK_SIDE = 4096
 """Pixels on a side of a block at most."""
-
-MOST_HEADERS = 512
-"""Headers kept by a process, some 30 kB each."""
 
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 254, 256, 257, 258, 259, 262, 266
 ORIENTATION, SAMPLES, PLANAR, PREDICTOR = 274, 277, 284, 317
@@ -131,33 +126,6 @@ class Foreign:
 
 Known = Header | Foreign
 """What is known of a raster."""
-
-
-class Headers:
-    """What is known of rasters in this process, by address; the one used longest ago goes first."""
-
-    def __init__(self, most: int = MOST_HEADERS) -> None:
-        self._kept: OrderedDict[str, Known] = OrderedDict()
-        self._most, self._lock = most, threading.Lock()
-
-    def get(self, href: str) -> Known | None:
-        """What is known of a raster, if anything."""
-        with self._lock:
-            if href in self._kept:
-                self._kept.move_to_end(href)
-            return self._kept.get(href)
-
-    def keep(self, href: str, known: Known) -> None:
-        """Remember what a header says."""
-        with self._lock:
-            self._kept[href] = known
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-
-    def forget(self, href: str) -> None:
-        """Let go of a header, since its file has changed."""
-        with self._lock:
-            self._kept.pop(href, None)
 
 
 def fetch_header(ranges: Ranges, href: str) -> Known:

@@ -17,7 +17,8 @@ class Sheet:
     def __init__(self, lattice: Lattice, footprint: Footprint, side: int) -> None:
         self.frame = Frame.under(footprint, lattice, side)
         self.valid: NDArray[np.bool_] = np.zeros(self.frame.shape, np.bool_)
-        self._layers: list[Layer | Patch] = []
+        self.layers: list[Layer | Patch] = []
+        """The topmost first."""
 
     def offset(self, lattice: Lattice) -> tuple[int, int] | None:
         """Columns and rows from the sheet's corner to a raster's; None where pixels do not coincide."""
@@ -45,7 +46,7 @@ class Sheet:
             self.valid[place] |= layer.valid
         else:
             self.valid[place] = True
-        self._layers.append(layer)
+        self.layers.append(layer)
 
     def paint(self, reader: Reader) -> NDArray[np.uint8]:
         """Read what is planned; the lowest layer first, so that the earliest ends on top.
@@ -58,10 +59,10 @@ class Sheet:
             DamagedRasterError: a raster is not what it should be.
         """
         pixels: NDArray[np.uint8] = np.zeros((*self.frame.shape, 4), np.uint8)
-        for planned, group in itertools.groupby(reversed(self._layers), lambda one: isinstance(one, Layer)):
+        for planned, group in itertools.groupby(reversed(self.layers), lambda one: isinstance(one, Layer)):
             layers = list(group)
             if planned:
-                reader.load([(one, self._origin(one), pixels) for one in layers if isinstance(one, Layer)])
+                reader.load([(one, self.origin(one), pixels) for one in layers if isinstance(one, Layer)])
             for one in layers:
                 if isinstance(one, Patch):
                     part = pixels[self._place(one.frame)][..., : len(one.pixels)]
@@ -74,7 +75,7 @@ class Sheet:
         top, left = frame.top + rows, frame.left + columns
         return slice(top, top + height), slice(left, left + width)
 
-    def _origin(self, layer: Layer) -> tuple[int, int]:
+    def origin(self, layer: Layer) -> tuple[int, int]:
         """Row and column of the sheet's first pixel on a layer's level."""
         columns, rows = self._offset(layer.lattice)
         return -rows, -columns
