@@ -54,10 +54,13 @@ def fetch_hr(
     """
     lookup = ItemLookup(items, Sensor.NAIP)
 
-    def fetch(row: Mapping[str, Any], footprint: Footprint) -> Added:
-        return _checked(imagery.read_naip(lookup.rows(row["naip_items"]), footprint), parameters)
+    def read(row: Mapping[str, Any], footprint: Footprint) -> HighResolution:
+        return imagery.read_naip(lookup.rows(row["naip_items"]), footprint)
 
-    return fetch_rows("hr", state, lr_fetched, FETCHED, fetch)
+    def finish(mosaic: HighResolution) -> Added:
+        return _checked(mosaic, parameters)
+
+    return fetch_rows("hr", state, lr_fetched, FETCHED, read=read, finish=finish)
 
 
 def black_of(mosaic: HighResolution) -> NDArray[np.float32]:
