@@ -255,11 +255,9 @@ def with_stackstac(base: str, quads: list[dict[str, Any]], footprint: Footprint)
         resampling=Resampling.bilinear,
         snap_bounds=False,
         rescale=False,
-        dtype="uint8",
-        fill_value=0,
     )
-    pixels = stackstac.mosaic(shown, nodata=0).compute(scheduler="synchronous").values
-    return np.asarray(pixels, np.uint8)
+    pixels = stackstac.mosaic(shown).compute(scheduler="synchronous").values
+    return np.nan_to_num(pixels).astype(np.uint8)
 
 
 @functools.cache

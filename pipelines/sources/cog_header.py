@@ -34,7 +34,7 @@ SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 254, 256, 2
 ORIENTATION, SAMPLES, PLANAR, PREDICTOR = 274, 277, 284, 317
 TILE_WIDTH, TILE_HEIGHT, OFFSETS, LENGTHS, FORMAT = 322, 323, 324, 325, 339
 SCALE, TIEPOINT, MATRIX, GEO_KEYS, NODATA = 33550, 33922, 34264, 34735, 42113
-_TAGS = frozenset(
+TAGS = frozenset(
     {
         SUBFILE,
         WIDTH,
@@ -152,14 +152,25 @@ def fetch_header(ranges: Ranges, href: str) -> Known:
             raise MalformedTiffError("the file was replaced while its header was read")
         return piece.body
 
-    order, directories = read_directories(head.body, fetch, _TAGS)
+    order, directories = read_directories(head.body, fetch, TAGS)
     try:
-        return _header(order, directories, head.version)
+        return read_header(order, directories, head.version)
     except ForeignRasterError as foreign:
         return Foreign(str(foreign))
 
 
-def _header(order: str, directories: list[Directory], version: Version) -> Header:
+def read_header(order: str, directories: list[Directory], version: Version) -> Header:
+    """What the directories of a file say about its pixels.
+
+    Args:
+        order: byte order, "<" or ">".
+        directories: the whole raster first, with TAGS read.
+        version: of the file.
+
+    Raises:
+        MalformedTiffError: they contradict themselves.
+        ForeignRasterError: GDAL is to read the pixels.
+    """
     whole, reduced = directories[0], 1
     if any(directory.number(SUBFILE, 0) not in {0, reduced} for directory in directories):
         raise ForeignRasterError("a mask or a page of its own")

@@ -5,7 +5,7 @@ together, and each is checked and inflated as it comes. What is not of this kind
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -73,7 +73,7 @@ class Reader:
     attempts: int = 6
     """How often a range, a block or a raster is asked for."""
 
-    in_flight: InFlight = field(default_factory=InFlight)
+    in_flight: InFlight = InFlight()  # noqa: RUF009 - frozen
     """How much is asked for at the same time."""
 
     @property

@@ -18,6 +18,7 @@ from gl10m.scene.acquisition import Window
 from gl10m.scene.footprint import Footprint
 from pipelines.sources import cog
 from pipelines.sources.asset_urls import redacted, unsigned, without_queries
+from pipelines.sources.byte_ranges import InFlight
 from pipelines.sources.imagery import HighResolution, LowResolution, Sensor, SourceUnavailableError
 from pipelines.sources.items import MalformedItemError, Row, item_row
 from pipelines.sources.raster import Reader
@@ -60,6 +61,10 @@ class StacImagery:
 
     attempts: int = 6
     """How often one page or one raster is asked for before the search or the scene fails."""
+
+    in_flight: InFlight = InFlight()  # noqa: RUF009 - frozen
+    """How much of the rasters one worker asks for at the same time. It decides no pixel, so it stands here and
+    not among the parameters of a build, which travel in every manifest."""
 
     def __post_init__(self) -> None:
         """Refuse what is no web address.
@@ -107,11 +112,15 @@ class StacImagery:
 
     def read_sentinel2(self, item: pa.Table, footprint: Footprint) -> LowResolution:
         """Read one Sentinel-2 item over a footprint; see `cog.read_sentinel2`."""
-        return cog.read_sentinel2(item, footprint, Reader(signer=self.signer, attempts=self.attempts))
+        return cog.read_sentinel2(item, footprint, self._reader)
 
     def read_naip(self, items: pa.Table, footprint: Footprint) -> HighResolution:
         """Mosaic NAIP items over a footprint, the earlier row first; see `cog.read_naip`."""
-        return cog.read_naip(items, footprint, Reader(signer=self.signer, attempts=self.attempts))
+        return cog.read_naip(items, footprint, self._reader)
+
+    @property
+    def _reader(self) -> Reader:
+        return Reader(signer=self.signer, attempts=self.attempts, in_flight=self.in_flight)
 
     def _found(
         self, sensor: Sensor, bounds: tuple[float, float, float, float], window: Window
