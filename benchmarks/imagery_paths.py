@@ -1,4 +1,4 @@
-"""The ways to an image that `benchmarks/imagery.py` compares: ours, and those of peers; each as correct as it can.
+"""The ways of peers to an image, for `benchmarks/imagery.py`; each as correct as it can be.
 
 Every way gets the same quads in the same order and gives the same rectangle, bilinear and anti-aliased.
 """
@@ -101,8 +101,8 @@ def warp(sheet: NDArray[Any], affine: rasterio.Affine, epsg: int, footprint: Foo
 
 
 def oracle(paths: list[tuple[dict[str, Any], str]], footprint: Footprint) -> Image:
-    """GDAL's bilinear kernel, exact: windows of local files, warped in strips so narrow that a row of the output
-    is straight, at stated scales."""
+    """GDAL's bilinear kernel, exact: windows of local files, warped in strips so narrow that a row of the
+    output is straight, at stated scales."""
     opened = [(quad, rasterio.open(path)) for quad, path in paths]
     sheet, affine = mosaic(
         lambda _, span, handle: handle.read([1, 2, 3], window=span),
@@ -236,28 +236,6 @@ def with_odc_stac(base: str, quads: list[dict[str, Any]], footprint: Footprint) 
         items, bands=["image.1", "image.2", "image.3"], geobox=box, resampling="bilinear", groupby="time"
     )
     return np.stack([np.asarray(shown[name].values[0], np.uint8) for name in shown.data_vars])
-
-
-def with_stackstac(base: str, quads: list[dict[str, Any]], footprint: Footprint) -> Image:
-    """stackstac: reads band 1 alone."""
-    import stackstac  # noqa: PLC0415 - a peer
-
-    step = -grid(footprint).e
-    items = [stac_item(base, quad).to_dict() for quad in quads]
-    for item in items:
-        del item["assets"]["image"]["raster:bands"]  # it refuses several bands by their description
-    shown = stackstac.stack(
-        items,
-        assets=["image"],
-        epsg=4326,
-        resolution=step,
-        bounds=footprint.bounds,
-        resampling=Resampling.bilinear,
-        snap_bounds=False,
-        rescale=False,
-    )
-    pixels = stackstac.mosaic(shown).compute(scheduler="synchronous").values
-    return np.nan_to_num(pixels).astype(np.uint8)
 
 
 @functools.cache

@@ -63,8 +63,8 @@ class StacImagery:
     """How often one page or one raster is asked for before the search or the scene fails."""
 
     in_flight: InFlight = InFlight()  # noqa: RUF009 - frozen
-    """How much of the rasters one worker asks for at the same time. It decides no pixel, so it stands here and
-    not among the parameters of a build, which travel in every manifest."""
+    """How much of the rasters one worker asks for at the same time. It decides no pixel, so it stands here
+    and not among the parameters of a build, which travel in every manifest."""
 
     def __post_init__(self) -> None:
         """Refuse what is no web address.
