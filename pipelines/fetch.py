@@ -17,7 +17,7 @@ from pipelines.stages.consistency import check_pairs
 from pipelines.stages.hr import fetch_hr
 from pipelines.stages.lr import fetch_lr
 
-VERSIONS = {"lr": 1, "hr": 1, "consistency": 1}
+VERSIONS = {"lr": 2, "hr": 2, "consistency": 1}
 """Version of the code of each stage; raised when its pixels change, so that a rerun fetches them again."""
 
 BATCH = 4

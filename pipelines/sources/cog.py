@@ -6,12 +6,12 @@ never ends in silent no-data: the pixels come, or an error does.
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from gl10m.scene.footprint import HR_PIXELS, LR_PIXELS, Footprint
 from pipelines.sources.imagery import DamagedRasterError, HighResolution, LowResolution
-from pipelines.sources.lattice import Frame, Lattice
-from pipelines.sources.raster import Expected, Patch, Reader
+from pipelines.sources.patch import Expected, all_of
+from pipelines.sources.raster import Reader
+from pipelines.sources.sheet import Sheet
 from pipelines.sources.warp import warp_bytes, warp_classes, warp_reflectance
 
 NAIP_IMAGE = Expected(dtype="uint8", counts=(3, 4), wanted=(1, 2, 3), pixels=HR_PIXELS)
@@ -44,8 +44,8 @@ def read_sentinel2(item: pa.Table, footprint: Footprint, reader: Reader) -> LowR
     """
     (row,) = item.to_pylist()
     assets = dict(row["assets"])
-    bands = [reader.read(assets[colour], REFLECTANCE_BAND, footprint) for colour in COLOURS]
-    classes = reader.read(assets["scl"], CLASSES_BAND, footprint)
+    wanted = [(assets[colour], REFLECTANCE_BAND) for colour in COLOURS] + [(assets["scl"], CLASSES_BAND)]
+    *bands, classes = reader.read_all(wanted, footprint)
     frame = bands[0].frame
     if any(band.frame != frame for band in bands):
         raise DamagedRasterError(f"item {row['item_id']}: red, green and blue do not share one grid")
@@ -76,73 +76,39 @@ def read_naip(items: pa.Table, footprint: Footprint, reader: Reader) -> HighReso
         SourceUnavailableError: a raster cannot be reached.
         DamagedRasterError: a raster is not what its item promises.
     """
-    pixels = np.zeros((3, HR_PIXELS, HR_PIXELS), np.uint8)
-    observed = np.zeros((HR_PIXELS, HR_PIXELS), np.bool_)
-    for sheet in _sheets(items, footprint, reader):
-        warped, reached = warp_bytes(sheet.pixels, sheet.valid, sheet.frame, footprint, HR_PIXELS)
-        fresh = reached & ~observed
-        np.copyto(pixels, warped, where=fresh)
-        observed |= fresh
-    return HighResolution(pixels=pixels, observed=observed)
+    first = dict(items.slice(0, 1).to_pylist()[0]["assets"])["image"] if items.num_rows else ""
+    return reader.again(first, lambda: _read_naip(items, footprint, reader))
 
 
-def _sheets(items: pa.Table, footprint: Footprint, reader: Reader) -> list["_Sheet"]:
-    """Lay the items on sheets, in order."""
-    sheets: list[_Sheet] = []
-    for row in items.to_pylist():
+def _read_naip(items: pa.Table, footprint: Footprint, reader: Reader) -> HighResolution:
+    shown: HighResolution | None = None
+    for sheet in naip_sheets(items, footprint, reader):
+        pixels, reached = warp_bytes(sheet.paint(reader), sheet.valid, sheet.frame, footprint, HR_PIXELS)
+        if shown is None:
+            shown = HighResolution(pixels=pixels, observed=reached)
+            continue
+        fresh = reached & ~shown.observed
+        np.copyto(shown.pixels, pixels, where=fresh)
+        np.logical_or(shown.observed, fresh, out=shown.observed)
+    if shown is None:
+        raise ValueError("a scene has at least one NAIP item; got none")
+    return shown
+
+
+def naip_sheets(items: pa.Table, footprint: Footprint, reader: Reader) -> list[Sheet]:
+    """Plan the items on native sheets, in order; only what a sheet still lacks is planned.
+
+    Raises:
+        SourceUnavailableError: a raster cannot be reached.
+        DamagedRasterError: a raster is not what its item promises.
+    """
+    hrefs = [dict(row["assets"])["image"] for row in items.to_pylist()]
+    sheets: list[Sheet] = []
+    for href, known in zip(hrefs, reader.headers(hrefs), strict=True):
         if sheets and sheets[-1].valid.all():
             break
-        narrow = sheets[-1].lacking if sheets else lambda frame: frame
-        patch = reader.read(dict(row["assets"])["image"], NAIP_IMAGE, footprint, narrow)
-        if not sheets or sheets[-1].offset(patch.frame.lattice) is None:
-            sheets.append(_Sheet(patch.frame.lattice, footprint))
-        sheets[-1].lay(patch)
+        plan = reader.plan(href, known, NAIP_IMAGE, footprint, sheets[-1].lacking if sheets else all_of)
+        if not sheets or sheets[-1].offset(plan.frame.lattice) is None:
+            sheets.append(Sheet(plan.frame.lattice, footprint, HR_PIXELS))
+        sheets[-1].put_under(plan, reader, NAIP_IMAGE)
     return sheets
-
-
-class _Sheet:
-    """A native mosaic over the whole footprint and its margin; the patch laid first wins."""
-
-    def __init__(self, lattice: Lattice, footprint: Footprint) -> None:
-        self.frame = Frame.under(footprint, lattice, HR_PIXELS)
-        self.pixels: NDArray[np.uint8] = np.zeros((3, *self.frame.shape), np.uint8)
-        self.valid: NDArray[np.bool_] = np.zeros(self.frame.shape, np.bool_)
-
-    def offset(self, lattice: Lattice) -> tuple[int, int] | None:
-        """Columns and rows from the sheet's corner to a raster's; None where pixels do not coincide."""
-        origin = self.frame.lattice.offset(lattice)
-        return None if origin is None else (origin[0] - self.frame.left, origin[1] - self.frame.top)
-
-    def lacking(self, frame: Frame) -> Frame:
-        """The smallest part of a raster's frame that holds all that the sheet lacks there."""
-        offset = self.offset(frame.lattice)
-        if offset is None or 0 in frame.shape:
-            return frame
-        gaps = ~self.valid[self._slices(frame, offset)]
-        rows, columns = np.flatnonzero(gaps.any(axis=1)), np.flatnonzero(gaps.any(axis=0))
-        if rows.size == 0:
-            return Frame(frame.lattice, frame.left, frame.top, frame.left, frame.top)
-        return Frame(
-            frame.lattice,
-            frame.left + int(columns[0]),
-            frame.top + int(rows[0]),
-            frame.left + int(columns[-1]) + 1,
-            frame.top + int(rows[-1]) + 1,
-        )
-
-    def lay(self, patch: Patch) -> None:
-        """Put a patch under what lies there already."""
-        offset = self.offset(patch.frame.lattice)
-        if offset is None:
-            raise ValueError("a patch is laid on a sheet of its own grid")
-        place = self._slices(patch.frame, offset)
-        fresh = patch.valid & ~self.valid[place]
-        np.copyto(self.pixels[(slice(None), *place)], patch.pixels, where=fresh)
-        self.valid[place] |= fresh
-
-    @staticmethod
-    def _slices(frame: Frame, offset: tuple[int, int]) -> tuple[slice, slice]:
-        columns, rows = offset
-        height, width = frame.shape
-        top, left = frame.top + rows, frame.left + columns
-        return slice(top, top + height), slice(left, left + width)

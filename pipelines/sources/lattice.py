@@ -3,7 +3,9 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import rasterio
+from numpy.typing import NDArray
 from rasterio.warp import transform, transform_bounds
 
 from gl10m.scene.footprint import FOOTPRINT_DEGREES, Footprint
@@ -21,7 +23,7 @@ class Lattice:
     """The pixel grid of a raster, thought endless."""
 
     crs: str
-    """CRS as WKT."""
+    """CRS by its number, as "EPSG:26910"; as WKT if it has none."""
 
     x: float
     """Western edge of column 0, in units of the CRS."""
@@ -87,6 +89,19 @@ class Frame:
             min(self.right, other.right),
             min(self.bottom, other.bottom),
         )
+
+    def narrowed(self, needed: NDArray[np.bool_]) -> tuple["Frame", NDArray[np.bool_]]:
+        """The smallest frame that holds all pixels that are needed, and which of its pixels are.
+
+        Args:
+            needed: shape (rows, columns) of this frame.
+        """
+        rows, columns = np.flatnonzero(needed.any(axis=1)), np.flatnonzero(needed.any(axis=0))
+        if rows.size == 0:
+            return Frame(self.lattice, self.left, self.top, self.left, self.top), needed[:0, :0]
+        top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+        frame = Frame(self.lattice, self.left + left, self.top + top, self.left + right, self.top + bottom)
+        return frame, needed[top:bottom, left:right]
 
     def affine(self) -> rasterio.Affine:
         """Affine of the frame's pixels."""

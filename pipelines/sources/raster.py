@@ -1,152 +1,95 @@
-"""One window of one GeoTIFF over HTTP: pixels, which of them are valid, and where they lie; or an error."""
+"""Windows of GeoTIFFs over HTTP: pixels, which of them are valid, and where they lie; or an error.
 
-import logging
-import math
-import re
-from collections.abc import Callable
+A header says once where every block lies. The blocks under all the windows of an image are then asked for
+together, and each is checked and inflated as it comes. What is not of this kind is read by GDAL.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError
-from rasterio.enums import MaskFlags
-from rasterio.errors import RasterioError
-from rasterio.windows import Window
 
 from gl10m.scene.footprint import Footprint
-from pipelines.sources.asset_urls import keep_queries_out_of, redacted, unsigned, without_queries
-from pipelines.sources.imagery import DamagedRasterError, SourceUnavailableError
+from pipelines.sources.asset_urls import redacted, unsigned
+from pipelines.sources.blocks import Block, DamagedBlockError, Run, inflate, lay, needed_blocks, runs
+from pipelines.sources.byte_ranges import InFlight, Piece, Ranges, Span, Version
+from pipelines.sources.cog_header import Foreign, Header, Known, Level, fetch_header
+from pipelines.sources.gdal_raster import GdalReader
+from pipelines.sources.imagery import DamagedRasterError
+from pipelines.sources.kept import Kept
 from pipelines.sources.lattice import Frame, Lattice
-from pipelines.sources.passing import PASSING, PassingFault
+from pipelines.sources.patch import Expected, Lacking, Patch, all_of, check_kind, needed_frame, usable_level
 from pipelines.sources.patience import PATIENT, Patience
-from pipelines.sources.retrying import GaveUpError, note, persist
+from pipelines.sources.retrying import mended
 from pipelines.sources.signing import Signer
+from pipelines.sources.tiff import MalformedTiffError
 
-LONGEST_SIDE = 1 << 17
-"""Pixels on a side of a raster at most; a NAIP quad at 0.3 m has 25,000."""
+Result = TypeVar("Result")
 
-MOST_PIXELS = 1 << 27
-"""Pixels in a window at most; a footprint at 0.3 m has some 60 million."""
+MOST_HEADERS = 512
+"""Headers kept by a process, some 20 kB each."""
 
-GDAL = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no side-car file is looked for, and none is trusted
-    "GDAL_PAM_ENABLED": "NO",
-    "GDAL_GEOREF_SOURCES": "INTERNAL",
-    "GDAL_INGESTED_BYTES_AT_OPEN": 32_768,  # a COG's whole header in one request
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "GDAL_HTTP_MULTIPLEX": "YES",
-    "GTIFF_IGNORE_READ_ERRORS": "NO",
-    "GDAL_NUM_THREADS": 1,
-}
-"""Options that GDAL reads with, beside those that follow from the patience asked for."""
+MOST_KEPT_BYTES = 64 << 20
+"""Compressed blocks kept by a process. Neighbours share blocks of Sentinel-2, 24 to 54 % of the bytes of a
+batch; of NAIP 1 to 3 %, so those are not kept."""
 
-DAMAGED = "damaged"
-"""Kind of a fault that lies in the file, or happened to it on the way."""
-
-_STATUS = re.compile(r"HTTP response code ?: ?(\d{3})|HTTP error code ?: ?(\d{3})")
-
-_KINDS = (
-    ("no connection", r"Could not resolve|Failed to connect|Couldn't connect|Connection refused"),
-    ("timeout", r"timed out|Timeout|too slow"),
-    ("connection broken", r"CURL error|HTTP response code|reset by peer|transfer closed|Empty reply"),
-    ("cut short", r"Read error|bytes, expected"),
-)
-"""What GDAL's messages mean, first match first; what tells of none of these tells of the file: damaged."""
+_headers: Kept[str, Known] = Kept(MOST_HEADERS)
+_blocks: Kept[tuple[str, Version, Span], bytes] = Kept(MOST_KEPT_BYTES, len)
 
 
-_LOG = logging.getLogger("gl10m")
-_REPEATED = re.compile(r"HTTP error code: (\d+) - (\S+) Retrying|(Request for \S+ failed)")
-
-
-class _Repeats(logging.Handler):
-    """Tells of single requests that GDAL repeats by itself; nobody else would."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        found = _REPEATED.search(record.getMessage())
-        if found is not None:
-            kind = f"status {found[1]}" if found[1] else "range failed"
-            note(kind)
-            _LOG.warning(
-                "asking again for %s: %s", redacted(found[2]) if found[2] else f"a range ({found[3]})", kind
-            )
-
-
-keep_queries_out_of("rasterio", "rasterio._base", "rasterio._env", "rasterio._err", "rasterio._io")
-for _name in ("rasterio._env", "rasterio._err"):
-    logging.getLogger(_name).addHandler(_Repeats(logging.WARNING))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Patch:
-    """Pixels read from one raster."""
-
-    frame: Frame
-    """Where they lie."""
-
-    pixels: NDArray[Any]
-    """Shape (bands, rows, columns) of the frame, in the raster's own dtype."""
-
-    valid: NDArray[np.bool_]
-    """Shape (rows, columns); True = the raster has data, by its mask or no-data value, never by its being
-    0."""
-
-    def __eq__(self, other: object) -> bool:
-        """The same pixels in the same place."""
-        return (
-            isinstance(other, Patch)
-            and self.frame == other.frame
-            and np.array_equal(self.pixels, other.pixels)
-            and np.array_equal(self.valid, other.valid)
-        )
-
-    __hash__ = None  # type: ignore[assignment]
+class RasterChangedError(DamagedRasterError):
+    """A raster was replaced while it was read; blocks of two versions are never mixed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """What a raster must be; checked before a pixel is read."""
+class Layer:
+    """The part of a raster that an image needs, planned and not yet read."""
 
-    dtype: str
-    counts: tuple[int, ...]
-    """Numbers of bands that are allowed."""
-    wanted: tuple[int, ...]
-    """Bands to give, from 1."""
-    pixels: int
-    """Pixels on a side of the image that is made of it; decides the overview."""
+    href: str
+    header: Header
+    level: Level
+    lattice: Lattice
+    """Of the level."""
+    frame: Frame
+    """What is needed of it."""
+    runs: list[Run]
+    """To ask for."""
+    kept: list[tuple[Block, bytes]]
+    """Known already."""
 
-
-Narrow = Callable[[Frame], Frame]
-"""Cuts a frame down to what is still lacking."""
+    @property
+    def whole(self) -> bool:
+        """Whether every pixel of the frame is known to be valid before it is read."""
+        return self.header.layout.nodata is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """Reads rasters and tries again what fails; opens a handle for each read, so threads share none.
-
-    Over https the transport vouches for every byte. Over http nobody does: GDAL returns some damaged blocks
-    without an error, even of DEFLATE with its checksum (docs/decisions/0011-faults.md). So there a raster is
-    read until two readings agree.
-    """
+    """Reads rasters and tries again what fails. Small; headers and connections are the process's."""
 
     signer: Signer = Signer.NONE
     """Who signs the addresses."""
 
     patience: Patience = PATIENT
-    """How long and how fast a raster is asked for. Inside of an attempt GDAL itself repeats single requests,
-    and only the first of an attempt waits for its turn."""
+    """How long and how fast ranges, blocks and rasters are asked for."""
 
-    def read(
-        self, href: str, expected: Expected, footprint: Footprint, narrow: Narrow = lambda frame: frame
-    ) -> Patch:
+    in_flight: InFlight = InFlight()  # noqa: RUF009 - frozen
+    """How much is asked for at the same time."""
+
+    @property
+    def ranges(self) -> Ranges:
+        """Who asks for bytes."""
+        return Ranges(signer=self.signer, patience=self.patience, in_flight=self.in_flight)
+
+    def read(self, href: str, expected: Expected, footprint: Footprint) -> Patch:
         """Read the window of a raster under a footprint.
 
         Args:
             href: unsigned address.
             expected: what the raster must be.
             footprint: the ground to show.
-            narrow: called with the frame to read, gives the frame to read instead.
 
         Returns:
             A patch, empty where the raster does not reach the footprint.
@@ -156,156 +99,206 @@ class Reader:
             DamagedRasterError: reached, but not the raster that is expected.
             RefusedAddressError: no http or https address.
         """
-        address = unsigned(href)
-        patch = self._persist(address, 0, expected, footprint, narrow)
-        if address.startswith("https://"):
-            return patch
-        for reading in range(1, self.patience.attempts + 1):
-            again = self._persist(address, reading, expected, footprint, narrow)
-            if again == patch:
-                return again
-            note(DAMAGED)
-            _LOG.warning("asking again for %s: two readings do not agree", redacted(address))
-            patch = again
-        raise DamagedRasterError(f"{redacted(address)}: no two of {reading + 1} readings agree")
+        return self.read_all([(href, expected)], footprint)[0]
 
-    def _persist(
-        self, address: str, reading: int, expected: Expected, footprint: Footprint, narrow: Narrow
-    ) -> Patch:
-        """One reading, tried again where it fails."""
-        fault: GaveUpError | None = None
+    def read_all(self, wanted: Sequence[tuple[str, Expected]], footprint: Footprint) -> list[Patch]:
+        """Read the windows of several rasters, their blocks all together; see `read`."""
+        return self.again(wanted[0][0], lambda: self._read_all(wanted, footprint))
+
+    def again(self, href: str, work: Callable[[], Result]) -> Result:
+        """Do some reading from the start if a raster is replaced in the midst of it.
+
+        Args:
+            href: of the first raster, to name the reading by.
+            work: the reading.
+
+        Raises:
+            DamagedRasterError: it was replaced at each attempt, or the work says so.
+        """
+        return mended(href, lambda _: work(), RasterChangedError, self.patience)
+
+    def headers(self, hrefs: Iterable[str]) -> list[Known]:
+        """What the headers of rasters say; those that are not known yet are fetched, all together.
+
+        Raises:
+            SourceUnavailableError: one was not reached at any attempt.
+            DamagedRasterError: one is no TIFF, or contradicts itself.
+            RefusedAddressError: no http or https address.
+        """
+        addresses = [unsigned(href) for href in hrefs]
+        known = {address: _headers.get(address) for address in addresses}
+        unknown = [address for address, header in known.items() if header is None]
+        known.update(zip(unknown, self.ranges.together(self._header, unknown), strict=True))
+        return [header for address in addresses if (header := known[address]) is not None]
+
+    def plan(
+        self, href: str, known: Known, expected: Expected, footprint: Footprint, lacking: Lacking = all_of
+    ) -> Layer | Patch:
+        """Choose the level and the blocks of a raster under a footprint.
+
+        Args:
+            href: unsigned address.
+            known: what its header says.
+            expected: what the raster must be.
+            footprint: the ground to show.
+            lacking: tells which pixels of a frame are needed.
+
+        Returns:
+            A layer to `load`; or, where GDAL is the reader, what it has read.
+
+        Raises:
+            SourceUnavailableError: GDAL did not reach it at any attempt.
+            DamagedRasterError: it is not the raster that is expected.
+        """
+        if isinstance(known, Foreign):
+            gdal = GdalReader(signer=self.signer, patience=self.patience)
+            return gdal.read(href, expected, footprint, lacking)
+        return _plan(unsigned(href), known, expected, footprint, lacking)
+
+    def load(
+        self, targets: Sequence[tuple[Layer, tuple[int, int], NDArray[Any]]], *, keep: bool = False
+    ) -> None:
+        """Read the blocks of layers, all together, and lay them on sheets, one after the other.
+
+        Args:
+            targets: layers; row and column, on the layer's level, of a sheet's first pixel; and that sheet,
+                shape (rows, columns, bands), C-contiguous, of the raster's dtype. A later layer lies on top.
+            keep: whether neighbours are likely to need the same blocks.
+
+        Raises:
+            SourceUnavailableError: a block did not come at any attempt.
+            DamagedRasterError: a block was damaged at each attempt.
+            RasterChangedError: a file was replaced.
+        """
+        pieces = self.ranges.stream((layer.href, run.span) for layer, _, _ in targets for run in layer.runs)
+        for layer, place, sheet in targets:
+            for block, body in self._bodies(layer, pieces, keep=keep):
+                samples = self._samples(layer, block, body)
+                lay(samples, block, layer.level, layer.header.layout, place, sheet)
+
+    def load_patches(self, plans: Sequence[tuple[Layer | Patch, Expected]]) -> list[Patch]:
+        """Read the blocks of several plans, all together, each on a sheet of its own."""
+        sheets = {
+            number: blank(plan, plan.frame.shape)
+            for number, (plan, _) in enumerate(plans)
+            if isinstance(plan, Layer)
+        }
+        layers = [(plan, number) for number, (plan, _) in enumerate(plans) if isinstance(plan, Layer)]
+        targets = [(layer, (layer.frame.top, layer.frame.left), sheets[number]) for layer, number in layers]
+        self.load(targets, keep=True)
+        return [
+            plan if isinstance(plan, Patch) else as_patch(plan, sheets[number], expected)
+            for number, (plan, expected) in enumerate(plans)
+        ]
+
+    def _read_all(self, wanted: Sequence[tuple[str, Expected]], footprint: Footprint) -> list[Patch]:
+        headers = self.headers(href for href, _ in wanted)
+        plans = [
+            (self.plan(href, known, expected, footprint), expected)
+            for (href, expected), known in zip(wanted, headers, strict=True)
+        ]
+        return self.load_patches(plans)
+
+    def _bodies(
+        self, layer: Layer, pieces: Iterator[Piece], *, keep: bool
+    ) -> Iterator[tuple[Block, bytes | memoryview]]:
+        """The bytes of each block of a layer, kept or fetched, all of one version."""
+        yield from layer.kept
+        for run in layer.runs:
+            piece = next(pieces)
+            _same(layer, piece.version)
+            for block, body in run.bodies(piece.body):
+                if keep:
+                    _blocks.keep((layer.href, piece.version, block.span), bytes(body))
+                yield block, body
+
+    def _samples(self, layer: Layer, block: Block, body: bytes | memoryview) -> NDArray[Any]:
+        """Inflate a block; ask for it again if it is damaged."""
+
+        def inflated(attempt: int) -> NDArray[Any]:
+            if attempt == 1:
+                return inflate(body, layer.header.layout, layer.level)
+            piece = self.ranges.get(layer.href, block.span)
+            _same(layer, piece.version)
+            return inflate(piece.body, layer.header.layout, layer.level)
+
         try:
-            return persist(
-                address,
-                lambda number: self._attempt(address, f"{reading}.{number}", expected, footprint, narrow),
-                self.patience,
+            return mended(layer.href, inflated, DamagedBlockError, self.patience)
+        except DamagedBlockError as error:
+            said = str(error)
+        raise self._damaged(layer.href, said)
+
+    def _header(self, address: str) -> Known:
+        """Fetch a header and keep it."""
+        try:
+            fetched = mended(
+                address, lambda _: fetch_header(self.ranges, address), MalformedTiffError, self.patience
             )
-        except GaveUpError as error:
-            fault = error
-        # Raised outside the handlers, so that no exception with a signed address hangs on to it.
-        kind = DamagedRasterError if fault.kind == DAMAGED else SourceUnavailableError
-        raise kind(str(fault))
+        except MalformedTiffError as error:
+            said = str(error)
+        else:
+            # Without a mark of its version a file cannot be told from the next one of its name.
+            if isinstance(fetched, Foreign) or fetched.version.tag:
+                _headers.keep(address, fetched)
+            return fetched
+        raise self._damaged(address, said)
 
-    def _attempt(
-        self, address: str, number: str, expected: Expected, footprint: Footprint, narrow: Narrow
-    ) -> Patch:
-        # A fragment is never sent. It makes GDAL forget what it remembers of another attempt.
-        signed = self.signer.sign(address, self.patience)
-        path = f"/vsicurl/{signed}#{number}"
-        try:
-            with rasterio.Env(**GDAL, **_network(self.patience)):
-                return _read(path, expected, footprint, narrow)
-        except (RasterioError, CPLE_BaseError, DamagedRasterError) as error:
-            fault = _fault(_messages(error))
-        if fault.kind == "status 403":
-            self.signer.forget(signed)
-        raise fault
+    def _damaged(self, href: str, said: str) -> DamagedRasterError:
+        attempts = self.patience.attempts
+        return DamagedRasterError(f"{redacted(href)} could not be read in {attempts} attempts: {said}")
 
 
-def _fault(said: str) -> PassingFault:
-    """The fault that GDAL tells of; a raster that is not as expected may have been damaged on its way."""
-    status = _STATUS.search(said)
-    if status is not None:
-        number = int(status[1] or status[2])
-        return PassingFault(f"status {number}: {said}", by_host=number in PASSING)
-    kind = next((kind for kind, marks in _KINDS if re.search(marks, said)), DAMAGED)
-    return PassingFault(f"{kind}: {said}", connected=kind != "no connection", by_host=kind != DAMAGED)
-
-
-def _network(patience: Patience) -> dict[str, float]:
-    """GDAL's words for it."""
-    return {
-        "GDAL_HTTP_CONNECTTIMEOUT": patience.connect_seconds,
-        "GDAL_HTTP_TIMEOUT": patience.seconds,
-        "GDAL_HTTP_LOW_SPEED_LIMIT": int(patience.slowest),
-        "GDAL_HTTP_LOW_SPEED_TIME": max(1, round(patience.stall_seconds)),
-        "GDAL_HTTP_MAX_RETRY": min(3, patience.attempts - 1),
-        "GDAL_HTTP_RETRY_DELAY": patience.wait_initial,
-    }
-
-
-def _read(path: str, expected: Expected, footprint: Footprint, narrow: Narrow) -> Patch:
-    """Open, check, choose the level, read."""
-    with rasterio.open(path, driver="GTiff") as raster:
-        lattice = _check(raster, expected)
-        level = _level(raster.overviews(1), min(lattice.step(footprint, expected.pixels)))
-        if level is None:
-            return _window(raster, lattice, expected, footprint, narrow)
-    with rasterio.open(path, driver="GTiff", overview_level=level) as raster:
-        return _window(raster, _check(raster, expected), expected, footprint, narrow)
-
-
-def _level(overviews: list[int], step: float) -> int | None:
-    """Number of the coarsest overview that is not coarser than the output; None for the full raster.
-
-    An overview may lie up to half a full pixel off, by the way GDAL writes those of odd-sized rasters: 0.15 m
-    for NAIP of 0.3 m, the only one so fine that an overview is read.
-    """
-    usable = [level for level, factor in enumerate(overviews) if 2 <= factor <= step]  # noqa: PLR2004 - twice
-    return max(usable, key=lambda level: overviews[level], default=None)
-
-
-def _check(raster: Any, expected: Expected) -> Lattice:  # noqa: ANN401 - rasterio has no types
-    """Refuse what is not the raster expected.
-
-    Raises:
-        DamagedRasterError: bands, dtype, size or georeference are not possible.
-    """
-    grid, found = raster.transform, f"{raster.count} x {raster.dtypes[0]}, {raster.width} x {raster.height}"
-    north_up = grid.b == grid.d == 0 and grid.a > 0 > grid.e and all(math.isfinite(term) for term in grid[:6])
-    possible = (
-        raster.count in expected.counts
-        and set(raster.dtypes) == {expected.dtype}
-        and max(raster.width, raster.height) <= LONGEST_SIDE
-    )
-    if not possible or not north_up or raster.crs is None:
-        raise DamagedRasterError(
-            f"{redacted(raster.name.removeprefix('/vsicurl/'))}: expected {expected.counts} bands of "
-            f"{expected.dtype}, at most {LONGEST_SIDE} pixels a side, north up with a CRS; found {found}, "
-            f"CRS {raster.crs}, affine {tuple(grid)[:6]}"
-        )
-    return Lattice(raster.crs.to_wkt(), grid.c, grid.f, grid.a, -grid.e)
-
-
-def _window(
-    raster: Any,  # noqa: ANN401 - rasterio has no types
-    lattice: Lattice,
-    expected: Expected,
-    footprint: Footprint,
-    narrow: Narrow,
-) -> Patch:
-    """Read what of the footprint lies on the raster."""
-    whole = Frame(lattice, 0, 0, raster.width, raster.height)
-    frame = narrow(Frame.under(footprint, lattice, expected.pixels).clipped(whole))
-    rows, columns = frame.shape
-    if rows * columns > MOST_PIXELS:
-        raise DamagedRasterError(
-            f"{redacted(raster.name.removeprefix('/vsicurl/'))}: a footprint would take {columns} x {rows} "
-            f"pixels of {lattice.width} x {lattice.height}; at most {MOST_PIXELS} pixels are read"
-        )
-    if rows == 0 or columns == 0:
-        return Patch(
-            frame, np.zeros((len(expected.wanted), 0, 0), expected.dtype), np.zeros((0, 0), np.bool_)
-        )
-    window = Window(frame.left, frame.top, columns, rows)
-    flags = raster.mask_flag_enums[0]
+def _plan(address: str, header: Header, expected: Expected, footprint: Footprint, lacking: Lacking) -> Layer:
+    """Choose the level, the frame and the blocks."""
+    layout, full, name = header.layout, header.levels[0], redacted(address)
+    check_kind(name, expected, layout.dtype, layout.bands, (full.height, full.width))
+    step = min(_lattice(header, full).step(footprint, expected.pixels))
+    number = usable_level([round(full.width / level.width) for level in header.levels[1:]], step)
+    level = full if number is None else header.levels[1 + number]
+    lattice, size = _lattice(header, level), (level.height, level.width)
+    frame, needed = needed_frame(name, lattice, size, expected=expected, footprint=footprint, lacking=lacking)
     # No-data means all bands of a pixel: a single band may well have that value.
-    bands = raster.indexes if MaskFlags.nodata in flags else expected.wanted
-    pixels = raster.read(list(bands), window=window)
-    if MaskFlags.nodata in flags:
-        valid = (pixels != np.asarray(raster.nodatavals)[:, None, None]).any(axis=0)
-    elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-        valid = raster.read_masks(1, window=window) > 0
-    else:  # near infrared is tagged as alpha in many files, and is none
-        valid = np.ones((rows, columns), np.bool_)
-    return Patch(frame, pixels[: len(expected.wanted)], valid)
+    bands = len(expected.wanted) if layout.nodata is None else layout.bands
+    planes = min(layout.planes, bands)
+    blocks = list(needed_blocks(level, frame.top, frame.left, needed, planes))
+    known = [(block, _blocks.get((address, header.version, block.span))) for block in blocks]
+    return Layer(
+        href=address,
+        header=header,
+        level=level,
+        lattice=lattice,
+        frame=frame,
+        runs=runs([block for block, body in known if body is None]),
+        kept=[(block, body) for block, body in known if body is not None],
+    )
 
 
-def _messages(error: BaseException) -> str:
-    """All that GDAL said, the cause first, in one line without queries."""
-    said: list[str] = []
-    link: BaseException | None = error
-    while link is not None:
-        said.append(" ".join(str(link).split()))
-        link = link.__cause__ or link.__context__
-    return without_queries("; ".join(dict.fromkeys(reversed(said))))[:500]
+def _lattice(header: Header, level: Level) -> Lattice:
+    full = header.levels[0]
+    width = header.pixel_width * full.width / level.width
+    height = header.pixel_height * full.height / level.height
+    return Lattice(header.crs, header.left, header.top, width, height)
+
+
+def _same(layer: Layer, version: Version) -> None:
+    if version != layer.header.version:
+        _headers.forget(layer.href)
+        raise RasterChangedError(f"{redacted(layer.href)} was replaced while it was read")
+
+
+def blank(layer: Layer, shape: tuple[int, int]) -> NDArray[Any]:
+    """A sheet of a layer's bands, as blocks that its file leaves out are: no-data, or 0.
+
+    Args:
+        layer: what will be laid on it.
+        shape: rows and columns.
+    """
+    layout = layer.header.layout
+    return np.full((*shape, layout.bands), layout.nodata or 0, layout.dtype)
+
+
+def as_patch(layer: Layer, sheet: NDArray[Any], expected: Expected) -> Patch:
+    """What was laid on a sheet of the layer's own frame."""
+    nodata = layer.header.layout.nodata
+    valid = np.ones(layer.frame.shape, np.bool_) if nodata is None else (sheet != nodata).any(axis=-1)
+    return Patch(layer.frame, np.moveaxis(sheet, -1, 0)[: len(expected.wanted)], valid)

@@ -28,6 +28,9 @@ from pipelines.sources.patience import PATIENT, Patience
 _LOG = logging.getLogger("gl10m")
 _Answer = TypeVar("_Answer")
 
+DAMAGED = "damaged"
+"""Kind of a fault that lies in the file, or happened to it on the way."""
+
 keep_queries_out_of("urllib3.connectionpool", "urllib3.util.retry", "pystac_client.stac_api_io")
 
 LONGEST_REST_SECONDS = 3600.0
@@ -98,6 +101,54 @@ def note(kind: str) -> None:
     """Count a failed attempt; one that `persist` does not see, because a library repeats it by itself."""
     with _LOCK:
         _TALLY.faults[kind] += 1
+
+
+def told_again(address: str, kind: str) -> None:
+    """Count a failed attempt that `persist` does not see, and tell of it in the log.
+
+    Args:
+        address: what is asked for again; its query is not shown.
+        kind: of the fault.
+    """
+    note(kind)
+    _LOG.warning("asking again for %s: %s", redacted(address), kind)
+
+
+def mended(
+    address: str,
+    work: Callable[[int], _Answer],
+    damage: type[Exception],
+    patience: Patience = PATIENT,
+) -> _Answer:
+    """Do some work again while what came does not make sense: it may have been damaged on its way.
+
+    Args:
+        address: what the work reads; its query is not shown.
+        work: makes attempt number n, from 1; what it asks for, it asks for by `persist`.
+        damage: what it raises then.
+        patience: how long to try.
+
+    Raises:
+        Exception: what the last attempt raised, or what is no damage.
+    """
+
+    def again(error: Exception) -> bool:
+        if isinstance(error, damage):
+            note(DAMAGED)
+            return True
+        return False
+
+    for attempt in stamina.retry_context(
+        on=again,
+        attempts=patience.attempts,
+        timeout=patience.seconds,
+        wait_initial=patience.wait_initial,
+        wait_max=patience.wait_max,
+        wait_jitter=patience.jitter,
+    ).with_name(redacted(address), (), {}):
+        with attempt:
+            return work(attempt.num)
+    raise AssertionError("stamina gives at least one attempt")
 
 
 def persist(address: str, ask: Callable[[int], _Answer], patience: Patience = PATIENT) -> _Answer:
@@ -222,5 +273,5 @@ def announce_retries() -> None:
 
 
 def _say(details: RetryDetails) -> None:
-    said = str(details.caused_by) if isinstance(details.caused_by, PassingFault) else "no answer"
+    said = str(details.caused_by) if isinstance(details.caused_by, PassingFault) else DAMAGED
     _LOG.warning("asking again in %.1f s for %s: %s", details.wait_for, details.name, said[:100])

@@ -18,6 +18,7 @@ from gl10m.scene.acquisition import Window
 from gl10m.scene.footprint import Footprint
 from pipelines.sources import cog
 from pipelines.sources.asset_urls import redacted, unsigned, without_queries
+from pipelines.sources.byte_ranges import InFlight
 from pipelines.sources.imagery import HighResolution, LowResolution, Sensor, SourceUnavailableError
 from pipelines.sources.items import MalformedItemError, Row, item_row
 from pipelines.sources.passing import PASSING, PassingFault, broken, retry_after
@@ -70,6 +71,10 @@ class StacImagery:
     patience: Patience = PATIENT
     """How long and how fast pages and rasters are asked for."""
 
+    in_flight: InFlight = InFlight()  # noqa: RUF009 - frozen
+    """How much of the rasters one worker asks for at the same time. It decides no pixel, so it stands here
+    and not among the parameters of a build, which travel in every manifest."""
+
     def __post_init__(self) -> None:
         """Refuse what is no web address.
 
@@ -116,11 +121,15 @@ class StacImagery:
 
     def read_sentinel2(self, item: pa.Table, footprint: Footprint) -> LowResolution:
         """Read one Sentinel-2 item over a footprint; see `cog.read_sentinel2`."""
-        return cog.read_sentinel2(item, footprint, Reader(signer=self.signer, patience=self.patience))
+        return cog.read_sentinel2(item, footprint, self._reader)
 
     def read_naip(self, items: pa.Table, footprint: Footprint) -> HighResolution:
         """Mosaic NAIP items over a footprint, the earlier row first; see `cog.read_naip`."""
-        return cog.read_naip(items, footprint, Reader(signer=self.signer, patience=self.patience))
+        return cog.read_naip(items, footprint, self._reader)
+
+    @property
+    def _reader(self) -> Reader:
+        return Reader(signer=self.signer, patience=self.patience, in_flight=self.in_flight)
 
     def _found(
         self, sensor: Sensor, bounds: tuple[float, float, float, float], window: Window

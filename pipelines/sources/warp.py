@@ -1,32 +1,16 @@
-"""From a raster's own grid to the rectangle of a footprint: one warp, exact affine, anti-aliased.
+"""From a raster's own grid to the rectangle of a footprint: one warp, exact affine, anti-aliased."""
 
-The warp is GDAL's. Its bilinear kernel widens where the output is coarser than the raster. The widening is
-stated here instead of being left to GDAL, which derives it from the window it happens to be given; so an
-image does not depend on how it was read.
-"""
-
-from typing import Any
+import math
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
-from rasterio.warp import reproject
+from rasterio.warp import transform
 
 from gl10m.scene.footprint import Footprint
 from pipelines.sources.lattice import DEGREES, Frame
-from pipelines.sources.raster import GDAL, Patch
-
-STRIP_PIXELS = 670
-"""Columns warped at a time. GDAL takes a row for straight while it bends by less than an eighth of a pixel:
-over a whole footprint of NAIP that is off by 0.06 pixel, over a quarter of it by 0.004. A smaller tolerance
-given to `reproject` has no effect."""
-
-MEGABYTES = 512
-"""Memory of one warp; enough that an image is never warped in pieces."""
-
-OPAQUE = 255
-"""Mask of a pixel with data, and of an output pixel whose whole kernel found data."""
+from pipelines.sources.patch import Patch
+from pipelines.sources.resample import NODE_STEP, resample_bytes
+from pipelines.sources.resample_floats import resample_classes, resample_reflectance
 
 
 def warp_bytes(
@@ -35,7 +19,7 @@ def warp_bytes(
     """Warp bytes, bilinear.
 
     Args:
-        pixels: shape (3, rows, columns) of the frame.
+        pixels: shape (rows, columns, 4) of the frame; the fourth band is left out.
         valid: shape (rows, columns); True = has data.
         frame: where the pixels lie: the whole footprint with its margin, or more.
         footprint: the ground to show.
@@ -45,16 +29,8 @@ def warp_bytes(
         Shape (3, side, side), 0 where not reached; and shape (side, side), True where the whole kernel found
         data.
     """
-    warped = np.zeros((len(pixels), side, side), np.uint8)
-    _reproject(pixels, warped, frame, footprint, Resampling.bilinear)
-    if valid.all():
-        return warped, np.ones((side, side), np.bool_)
-    # The mask goes through the same kernel: where it comes out whole, so did the pixels. GDAL's own handling
-    # of alpha gives the same pixels at three times the cost.
-    mask = np.zeros((1, side, side), np.uint8)
-    _reproject(valid[None] * np.uint8(OPAQUE), mask, frame, footprint, Resampling.bilinear)
-    reached = mask[0] == OPAQUE
-    return np.where(reached, warped, np.uint8(0)), reached
+    step = frame.lattice.step(footprint, side)
+    return resample_bytes(pixels, valid, nodes(frame, footprint, side), step, side)
 
 
 def warp_reflectance(
@@ -66,18 +42,19 @@ def warp_reflectance(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Warp reflectance, bilinear over the valid pixels alone.
 
+    Args:
+        reflectance: shape (bands, rows, columns) of the frame.
+        valid: shape (rows, columns).
+        frame: where the pixels lie.
+        footprint: the ground to show.
+        side: pixels on a side of the output.
+
     Returns:
-        Shape (3, side, side), 0 where not observed; and shape (side, side), True where the nearest pixel is
-        valid.
+        Shape (bands, side, side), 0 where not observed; and shape (side, side), True where the nearest pixel
+        is valid.
     """
-    source = np.where(valid, reflectance, np.float32(np.nan))
-    warped = np.full((len(source), side, side), np.nan, np.float32)
-    nothing = {"src_nodata": np.nan, "dst_nodata": np.nan}
-    _reproject(source, warped, frame, footprint, Resampling.bilinear, **nothing)
-    observed = np.zeros((1, side, side), np.uint8)
-    _reproject(valid[None].astype(np.uint8), observed, frame, footprint, Resampling.nearest)
-    seen = (observed[0] > 0) & np.isfinite(warped).all(axis=0)
-    return np.where(seen, warped, np.float32(0)), seen
+    step = frame.lattice.step(footprint, side)
+    return resample_reflectance(reflectance, valid, nodes(frame, footprint, side), step, side)
 
 
 def warp_classes(classes: Patch, footprint: Footprint, side: int) -> NDArray[np.uint8]:
@@ -86,41 +63,26 @@ def warp_classes(classes: Patch, footprint: Footprint, side: int) -> NDArray[np.
     Returns:
         Shape (side, side); 0 where the raster does not reach.
     """
-    warped = np.zeros((1, side, side), np.uint8)
-    _reproject(classes.pixels, warped, classes.frame, footprint, Resampling.nearest)
-    nearest: NDArray[np.uint8] = warped[0]
-    return nearest
+    return resample_classes(classes.pixels[0], nodes(classes.frame, footprint, side), side)
 
 
-def _reproject(
-    source: NDArray[Any],
-    output: NDArray[Any],
-    frame: Frame,
-    footprint: Footprint,
-    resampling: Resampling,
-    **options: Any,  # noqa: ANN401 - rasterio's own
-) -> None:
-    if 0 in source.shape:
-        return
-    side = output.shape[-1]
-    east, north = frame.lattice.step(footprint, side)
-    whole = rasterio.Affine(*footprint.affine(side))
-    with rasterio.Env(**GDAL):
-        for left in range(0, side, STRIP_PIXELS):
-            # rasterio writes into contiguous memory only.
-            strip = np.ascontiguousarray(output[:, :, left : left + STRIP_PIXELS])
-            reproject(
-                source,
-                strip,
-                src_transform=frame.affine(),
-                src_crs=frame.lattice.crs,
-                dst_transform=rasterio.Affine(whole.a, 0.0, whole.c + left * whole.a, 0.0, whole.e, whole.f),
-                dst_crs=DEGREES,
-                resampling=resampling,
-                num_threads=1,
-                warp_mem_limit=MEGABYTES,
-                XSCALE=min(1.0, 1.0 / east),
-                YSCALE=min(1.0, 1.0 / north),
-                **options,
-            )
-            output[:, :, left : left + STRIP_PIXELS] = strip
+def nodes(frame: Frame, footprint: Footprint, side: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where in a frame the centres of every NODE_STEP-th output pixel lie, and of one beyond the last.
+
+    Args:
+        frame: the source.
+        footprint: the ground to show.
+        side: pixels on a side of the output.
+
+    Returns:
+        Columns and rows in pixels from the frame's north-western corner, both (n, n).
+    """
+    count = math.ceil(side / NODE_STEP) + 1
+    centres = np.arange(count) * NODE_STEP + 0.5
+    a, _, west, _, e, north = footprint.affine(side)
+    longitude, latitude = np.meshgrid(west + a * centres, north + e * centres)
+    x, y = transform(DEGREES, frame.lattice.crs, longitude.ravel(), latitude.ravel())
+    lattice, shape = frame.lattice, longitude.shape
+    columns = (np.asarray(x) - lattice.x) / lattice.width - frame.left
+    rows = (lattice.y - np.asarray(y)) / lattice.height - frame.top
+    return columns.reshape(shape), rows.reshape(shape)

@@ -1,7 +1,9 @@
-"""The loop that both retrieval stages share: one scene at a time, every row accounted for."""
+"""The loop that both retrieval stages share: every row accounted for, the next one read meanwhile."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -14,6 +16,10 @@ from pipelines.sources.imagery import DamagedRasterError, Sensor, SourceUnavaila
 
 Added = Mapping[str, Any]
 """Columns that a stage adds to one row."""
+
+
+Image = TypeVar("Image")
+"""What is read of one row, before it is checked."""
 
 
 class Unfit(Exception):  # noqa: N818 - an outcome of quality control, not an error
@@ -49,28 +55,32 @@ def fetch_rows(
     state: str,
     rows: pa.Table,
     schema: Table,
-    fetch: Callable[[Mapping[str, Any], Footprint], Added],
+    *,
+    read: Callable[[Mapping[str, Any], Footprint], Image],
+    finish: Callable[[Image], Added],
 ) -> Outcome:
-    """Fetch the imagery of each row.
+    """Fetch the imagery of each row; while one is checked and encoded, the next is read.
 
     Args:
         stage: name of the stage.
         state: region code, for the account.
         rows: scenes.
         schema: of the rows kept: that of `rows` with columns at its end.
-        fetch: gives the columns to add; raises `Unfit` to reject the scene.
+        read: gives the image of a row; called in a thread of its own, one row after the other.
+        finish: gives the columns to add; raises `Unfit` to reject the scene.
 
     Returns:
-        Rows kept in their order; rejected as `fetch` says; failed where a raster cannot be reached or is
+        Rows kept in their order; rejected as `finish` says; failed where a raster cannot be reached or is
         damaged.
     """
     added = pa.schema(list(schema.schema)[rows.num_columns :])
     ledger = Ledger(stage, state)
     tables = [schema.empty()]
     names = ["scene_id", "longitude", "latitude", "naip_items", "sentinel2_items"]
-    for number, row in enumerate(rows.select(names).to_pylist()):
+    asked = rows.select(names).to_pylist()
+    for number, (row, image) in enumerate(zip(asked, _one_ahead(read, asked), strict=True)):
         try:
-            columns = fetch(row, Footprint(row["longitude"], row["latitude"]))
+            columns = finish(image.result())
         except Unfit as unfit:
             ledger.reject(row["scene_id"], unfit.reason, unfit.detail)
         except (SourceUnavailableError, DamagedRasterError, RefusedAddressError) as error:
@@ -81,3 +91,16 @@ def fetch_rows(
             whole = [*rows.slice(number, 1).columns, *more.columns]
             tables.append(pa.Table.from_arrays(whole, schema=schema.schema))
     return Outcome(stage=stage, read=rows.num_rows, kept=pa.concat_tables(tables), dropped=ledger.table)
+
+
+def _one_ahead(
+    read: Callable[[Mapping[str, Any], Footprint], Image], rows: list[dict[str, Any]]
+) -> Iterator[Future[Image]]:
+    """The image of each row, or its error; the next one is begun as soon as one is taken."""
+    begun: deque[Future[Image]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
+        for row in rows:
+            begun.append(thread.submit(read, row, Footprint(row["longitude"], row["latitude"])))
+            if len(begun) > 1:
+                yield begun.popleft()
+        yield from begun

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from gl10m.manifest.outcome import Outcome
 from gl10m.manifest.schema import FETCHED
@@ -53,10 +54,22 @@ def fetch_hr(
     """
     lookup = ItemLookup(items, Sensor.NAIP)
 
-    def fetch(row: Mapping[str, Any], footprint: Footprint) -> Added:
-        return _checked(imagery.read_naip(lookup.rows(row["naip_items"]), footprint), parameters)
+    def read(row: Mapping[str, Any], footprint: Footprint) -> HighResolution:
+        return imagery.read_naip(lookup.rows(row["naip_items"]), footprint)
 
-    return fetch_rows("hr", state, lr_fetched, FETCHED, fetch)
+    def finish(mosaic: HighResolution) -> Added:
+        return _checked(mosaic, parameters)
+
+    return fetch_rows("hr", state, lr_fetched, FETCHED, read=read, finish=finish)
+
+
+def black_of(mosaic: HighResolution) -> NDArray[np.float32]:
+    """Share of black pixels in each tile, by tile number, 0..1.
+
+    Black is what A.3 screens for: all channels 0, whether that was measured or not.
+    """
+    red, green, blue = mosaic.pixels
+    return black_tiles(((red | green | blue) == 0) | ~mosaic.observed)
 
 
 def _checked(mosaic: HighResolution, parameters: HRParameters) -> Added:
@@ -65,8 +78,7 @@ def _checked(mosaic: HighResolution, parameters: HRParameters) -> Added:
     Raises:
         Unfit: one tile does not.
     """
-    # Black is what A.3 screens for: all channels 0, whether that was measured or not.
-    shares = black_tiles(~(mosaic.observed & (mosaic.pixels != 0).any(axis=0)))
+    shares = black_of(mosaic)
     worst = int(np.argmax(shares))
     if shares[worst] > parameters.most_black:
         row, column = row_and_column(worst)

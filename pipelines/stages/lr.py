@@ -87,13 +87,15 @@ def fetch_lr(
     """
     lookup = ItemLookup(items, Sensor.SENTINEL2)
 
-    def fetch(row: Mapping[str, Any], footprint: Footprint) -> Added:
+    def read(row: Mapping[str, Any], footprint: Footprint) -> Composite:
         named = lookup.rows(row["sentinel2_items"])
         reads = (imagery.read_sentinel2(named.slice(i, 1), footprint) for i in range(named.num_rows))
-        composite = first_valid(reads)
+        return first_valid(reads)
+
+    def finish(composite: Composite) -> Added:
         return _checked(composite, parameters)
 
-    return fetch_rows("lr", state, matched, LR_FETCHED, fetch)
+    return fetch_rows("lr", state, matched, LR_FETCHED, read=read, finish=finish)
 
 
 def first_valid(reads: Iterator[LowResolution]) -> Composite:

@@ -55,6 +55,8 @@ class World:
     requests: list[Request] = field(default_factory=list)
     queries: list[str] = field(default_factory=list)
     """Query strings of file requests: signatures arrive here."""
+    etags: dict[str, str] = field(default_factory=dict)
+    """By path: marks of versions, sent with the files that have one."""
     sent: int = 0
     """Bytes of files sent."""
     url: str = ""
@@ -154,6 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Accept-Ranges", "bytes")
         if request.range:
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(body)}")
+        if etag := self.server.world.etags.get(request.path):
+            self.send_header("ETag", etag)
         self.send_header("Content-Length", str(last - first + 1))
         self.end_headers()
         part = b"" if self.command == "HEAD" else body[first : last + 1]
