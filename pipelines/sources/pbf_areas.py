@@ -5,7 +5,6 @@ needed, only ids are decoded. Closed ways whose rings are simple become polygons
 rings that cross or touch themselves, go with their ways and nodes into a small file for libosmium.
 """
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +48,7 @@ from pipelines.sources.pbf_ways import (
     strings_of,
     ways_block,
 )
+from pipelines.sources.scratch import scratch_folder
 
 WAYS_A_BLOCK = 2000
 """In the file for libosmium. A way has at most 2,000 nodes, which keeps a blob below its limit of bytes."""
@@ -100,8 +100,8 @@ def quick_areas(path: Path, interest: Interest) -> FoundAreas:
         UnusualFileError: the file is not sorted, or written in a way that only libosmium knows.
     """
     try:
-        with blob_file(path) as blobs, tempfile.TemporaryDirectory(prefix="gl10m-areas-") as folder:
-            return _areas(blobs, interest, Path(folder) / path.name)
+        with blob_file(path) as blobs, scratch_folder() as folder:
+            return _areas(blobs, interest, folder / path.name)
     except MalformedError as error:
         raise damaged(path.name, error) from error
 

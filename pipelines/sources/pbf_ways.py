@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sources.osm_areas import RING_NODES, Interest
+from pipelines.sources.libosmium import RING_NODES
+from pipelines.sources.osm_areas import Interest
 from pipelines.sources.pbf_blobs import Block, UnusualFileError
 from pipelines.sources.pbf_fields import (
     DELIMITED,

@@ -1,7 +1,6 @@
 """Stage "polygons": the areas of an OSM file that carry a tag of the class map (paper A.3)."""
 
 import itertools
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,15 +90,7 @@ def read_areas(path: Path | str, interest: Interest) -> FoundAreas:
 
 def interest_of(class_map: ClassMap) -> Interest:
     """What of an OSM file a class map can make use of."""
-    return Interest(
-        class_map.keys, class_map.carries, lambda tags: _is_line(class_map, tags), class_map.deciding_keys
-    )
-
-
-def _is_line(class_map: ClassMap, tags: Mapping[str, str]) -> bool:
-    if tags.get("area") == "no":
-        return True
-    return class_map.match(tags, closed_way=True, area_m2=None).reason == Reason.NOT_AN_AREA
+    return Interest(class_map.keys, class_map.carries, class_map.is_line, class_map.deciding_keys)
 
 
 def _reject_by_kind(ledger: Ledger, areas: FoundAreas) -> None:
