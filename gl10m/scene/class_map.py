@@ -221,7 +221,7 @@ class ClassMap:
         )
 
     def is_line(self, tags: Mapping[str, str]) -> bool:
-        """Whether a closed way with these tags is a line: it says so, or each class that speaks of it does."""
+        """Whether a closed way with these tags is a line: it says so, or every class that speaks of it."""
         if tags.get("area") == "no":
             return True
         return self.match(tags, closed_way=True, area_m2=None).reason == Reason.NOT_AN_AREA

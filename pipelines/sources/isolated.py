@@ -1,11 +1,12 @@
 """Runs a function in a process of its own, bounded in memory and time, whose death is an error and no more.
 
-libosmium parses what a user gives it in C++. A damaged or hostile file can make it crash, grow or stand still,
-and with it the process that called it. So it is called in a child: `isolated_child` tells how that is started.
+libosmium parses what a user gives it in C++. A damaged or hostile file can make it crash, grow or stand
+still, and with it the process that called it. So it is called in a child: `isolated_child` tells how that is
+started.
 
 What comes back are plain columns of bytes in a file without a name, which vanishes with the last process that
-holds it, however that dies. Nothing of them is unpickled; each length is checked against the file. Requests are
-pickled: they come from us. The child is no jail: it contains accidents, not a takeover of the process.
+holds it, however that dies. Nothing of them is unpickled; each length is checked against the file. Requests
+are pickled: they come from us. The child is no jail: it contains accidents, not a takeover of the process.
 """
 
 import atexit
@@ -31,7 +32,7 @@ MEMORY_BYTES = 2 << 30
 MEMORY_A_BYTE = 64
 """Address space for each byte of the file on top of it."""
 
-CPU_SECONDS = 60
+CPU_SECONDS = 30
 """CPU time that a child may take whatever the size of its file."""
 
 CPU_SECONDS_A_MEGABYTE = 20
@@ -41,7 +42,7 @@ STALL_SECONDS = 120
 """A child that takes no CPU time for so long is stopped."""
 
 MOST_THREADS = 4
-"""Of libosmium's pool; its default of one a core would reserve gigabytes of address space on large machines."""
+"""Of libosmium's pool; its default, by the number of cores, reserves gigabytes on large machines."""
 
 _LOG = logging.getLogger("gl10m")
 _START = (
@@ -74,8 +75,12 @@ class Limits:
 
     @classmethod
     def of(cls, path: Path) -> "Limits":
-        """Limits by the size of a file, and never more memory than the machine has."""
-        size = path.stat().st_size
+        """Limits by the size of a file."""
+        return cls.for_bytes(path.stat().st_size)
+
+    @classmethod
+    def for_bytes(cls, size: int) -> "Limits":
+        """Limits by how much there is to read, and never more memory than the machine has."""
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return cls(
             min(MEMORY_BYTES + MEMORY_A_BYTE * size, machine),
@@ -148,8 +153,8 @@ _idle: list[_Starter] = []
 def run(function: Callable[..., Iterable[bytes]], *arguments: object, limits: Limits) -> list[bytes]:
     """Call a function in a child of its own.
 
-    The first call of a process starts an interpreter that stays and forks a fresh child for every call. Safe in
-    threads, in daemonic processes and after a fork.
+    The first call of a process starts an interpreter that stays and forks a fresh child for every call. Safe
+    in threads, in daemonic processes and after a fork.
 
     Args:
         function: of the top level of a module; gives its answer as columns of bytes.

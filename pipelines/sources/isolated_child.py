@@ -1,9 +1,9 @@
 """The processes behind `isolated`: a starter that stays, and a child that it forks for each request.
 
-The starter is an interpreter that unpickles requests, which imports what they name, and never opens a file of a
-user: every child begins in the same clean state, some milliseconds after it was asked for, where an interpreter
-of its own would take 0.3 s. It watches over its child, and both end when the process ends that asked: that closes
-the socket. Where the starter itself is killed, Linux kills the child.
+The starter is an interpreter that unpickles requests, which imports what they name, and never opens a file of
+a user: every child begins in the same clean state, some milliseconds after it was asked for, where an
+interpreter of its own would take 0.2 s. It watches over its child, and both end when the process ends that
+asked: that closes the socket. Where the starter itself is killed, Linux kills the child.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ REQUEST = struct.Struct("<qqqd")
 """Bytes of the pickle that follows, bytes of memory, seconds of CPU time, seconds without any."""
 
 VERDICT = struct.Struct("<iiq")
-"""Exit code of a child or, below zero, the signal that ended it; what the starter did; peak memory in bytes."""
+"""Exit code of a child or, below zero, the signal that ended it; why, where known; peak memory in bytes."""
 
 RAISED = 3
 """Exit code of a child that answers with the type and the words of an error."""
@@ -80,12 +80,12 @@ def _forked(
     """A child at work: its process id, and the end of a pipe that closes when it ends."""
     alive, its_end = os.pipe()
     child = os.fork()
-    if child:
-        os.close(its_end)
-        return child, alive
-    os.close(alive)
-    asking.close()
-    _answer(answer, function, arguments, limits)
+    if not child:
+        os.close(alive)
+        asking.close()
+        _answer(answer, function, arguments, limits)
+    os.close(its_end)
+    return child, alive
 
 
 def _answer(
@@ -128,16 +128,19 @@ def _bounded(memory: int, cpu: int) -> None:
 
 def _watched(child: int, alive: int, asking: socket.socket, stall: float) -> tuple[int, int, int]:
     """Wait for the child: exit code or signal below zero, STALLED or 0, peak memory in bytes."""
-    code, used, still = 0, None, 0.0
+    code, still = 0, 0.0
+    used: float | None = None
+    step = min(_WATCH_SECONDS, stall)
+    descriptor = asking.fileno()
     while True:
-        ready, _, _ = select.select([alive, asking], [], [], min(_WATCH_SECONDS, stall))
-        if asking in ready:  # nothing is sent before the verdict: it hung up
+        ready, _, _ = select.select([alive, descriptor], [], [], step)
+        if descriptor in ready:  # nothing is sent before the verdict: it hung up
             os.kill(child, signal.SIGKILL)
             sys.exit()
         if alive in ready:
             break
         before, used = used, _cpu_seconds(child)
-        still = still + min(_WATCH_SECONDS, stall) if used is not None and used == before else 0.0
+        still = still + step if used is not None and used == before else 0.0
         if still >= stall:
             code = STALLED
             os.kill(child, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Everything that libosmium does with a user's file. Runs in a child of `isolated`; answers in columns of bytes.
+"""All that libosmium does with a user's file. Runs in a child of `isolated`; answers in columns of bytes.
 
 The functions find facts and judge nothing: the callers in `osm_file` and `osm_areas` do.
 """
@@ -28,7 +28,7 @@ NO_GEOMETRY = -1
 """Length of the WKB of an area whose rings do not fit together."""
 
 ORDER = struct.Struct("<????q")
-"""Several versions of objects; in order by the header's word; any object; in order; the first id below 1, or 0."""
+"""Several versions of objects; in order by the header; any object; in order; the first id below 1, or 0."""
 
 _ORDER = {"n": 0, "w": 1, "r": 2}
 

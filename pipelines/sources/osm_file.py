@@ -87,7 +87,7 @@ def unreadable(name: str, what: object) -> OsmFileError:
     return OsmFileError(
         f"{name} cannot be read as an OSM file: the process that parsed it is no more ({what}). The file is "
         "damaged, or made to do harm, or an extract of a form that needs more (docs/hostile-input.md). Fetch "
-        "it again and compare its checksum; `osmium sort FILE -o sorted.osm.pbf` makes a form that needs less."
+        "it again and compare its checksum; a form that needs less: `osmium sort FILE -o sorted.osm.pbf`."
     )
 
 

@@ -50,6 +50,10 @@ from pipelines.sources.pbf_ways import (
 )
 from pipelines.sources.scratch import scratch_folder
 
+HELD_A_BYTE, HELD_ANYWAY = 2, 4_000_000
+"""Refs, tags and letters of areas that may be held for each byte of the file, and whatever its size. A ref
+needs a node of some bytes, so real files stay far below; one that is packed a thousandfold does not."""
+
 WAYS_A_BLOCK = 2000
 """In the file for libosmium. A way has at most 2,000 nodes, which keeps a blob below its limit of bytes."""
 
@@ -112,7 +116,8 @@ def _areas(blobs: BlobFile, interest: Interest, extra: Path) -> FoundAreas:
     first_way, first_relation = blobs.first_of(WAYS), blobs.first_of(RELATIONS)
     wanted = _relations(blobs, first_relation, interest, extra)
     members = np.array(sorted(wanted.members), np.int64)
-    ways = _ways(_blocks(blobs, first_way, first_relation, WAYS), interest, members)
+    most = HELD_ANYWAY + HELD_A_BYTE * blobs.size
+    ways = _ways(_blocks(blobs, first_way, first_relation, WAYS), interest, members, most)
     nodes = _located(_blocks(blobs, 1, first_way, NODES), ways.refs)
     corners = nodes.place[np.repeat(ways.is_area, ways.sizes)]
     numbers, sizes = ways.ids[ways.is_area], ways.sizes[ways.is_area]
@@ -194,12 +199,15 @@ def _in_order(ids: Ints, last: int) -> int:
     return int(ids[-1])
 
 
-def _ways(blocks: Iterator[Block], interest: Interest, members: Ints) -> _Ways:
-    reader, parts, last = WayReader(interest, members), [], 0
+def _ways(blocks: Iterator[Block], interest: Interest, members: Ints, most: int) -> _Ways:
+    reader, parts, last, held = WayReader(interest, members), [], 0, 0
     for block in blocks:
         ids, part = reader.read(block)
         last = _in_order(ids, last)
         parts.append(part)
+        held += len(part.refs) + len(part.keys)
+        if held + reader.words.letters > most:
+            raise UnusualFileError("more nodes and tags of areas than a file of its size holds")
 
     def joined(name: str) -> NDArray[np.int64]:
         return np.concatenate([np.empty(0, np.int64), *(getattr(part, name) for part in parts)])

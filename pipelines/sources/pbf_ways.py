@@ -87,6 +87,8 @@ class Words:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.letters = 0
+        """Bytes of all of them."""
         self._numbers: dict[bytes, int] = {}
 
     def numbers(self, texts: list[bytes]) -> Ints:
@@ -95,6 +97,7 @@ class Words:
             if text not in self._numbers:
                 self._numbers[text] = len(self.texts)
                 self.texts.append(text.decode())
+                self.letters += len(text)
         return np.array([self._numbers[text] for text in texts], np.int64)
 
 
