@@ -1,7 +1,7 @@
 """Rings that cross or touch themselves, made valid by the even-odd rule; in a child process, within limits.
 
-The time of GEOS's repair grows with about the square of the crossings, and its memory with it: a ring drawn as a
-star of 100 corners takes seconds, one of 30,000 corners that goes round and round takes gigabytes.
+The time of GEOS's repair grows with about the square of the crossings, and its memory with it: a ring drawn
+as a star of 100 corners takes seconds, one of 30,000 corners that goes round and round takes gigabytes.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from pipelines.sources.isolated import Limits, run
 MOST_CROSSINGS = 300
 """Pairs of edges of one ring that meet where neighbours do not; mappers' slips make a few."""
 
-_MOST_PAIRS = 1 << 22
+_MOST_PAIRS = 1 << 18
 
 Geometries = NDArray[np.object_]
 
@@ -50,7 +50,9 @@ def _is_tangled(shape: shapely.Geometry) -> bool:
     rings = shapely.get_rings(shapely.get_parts(shape))
     corners, ring = shapely.get_coordinates(rings, return_index=True)
     begins = np.flatnonzero(ring[1:] == ring[:-1])
-    edges = shapely.linestrings(np.stack([corners[begins], corners[begins + 1]], axis=1))
+    edges: Geometries = np.asarray(
+        shapely.linestrings(np.stack([corners[begins], corners[begins + 1]], axis=1))
+    )
     tree, step, met = shapely.STRtree(edges), max(1, _MOST_PAIRS // max(1, len(edges))), 0
     for first in range(0, len(edges), step):
         met += tree.query(edges[first : first + step], predicate="intersects").shape[1]
