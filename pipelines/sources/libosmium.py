@@ -24,11 +24,14 @@ RING_NODES = 4
 AREA_RELATIONS = frozenset({"multipolygon", "boundary"})
 """Types of relations that are areas."""
 
+LARGEST_ID = 1 << 40
+"""Ids of OpenStreetMap stand at 2^34. libosmium's sets of ids take memory by the largest one they hold."""
+
 NO_GEOMETRY = -1
 """Length of the WKB of an area whose rings do not fit together."""
 
 ORDER = struct.Struct("<????q")
-"""Several versions of objects; in order by the header; any object; in order; the first id below 1, or 0."""
+"""Several versions of objects; in order by the header; any object; in order; the first odd id, or 0."""
 
 _ORDER = {"n": 0, "w": 1, "r": 2}
 
@@ -55,7 +58,7 @@ def _order_read(path: str) -> bytes:
     first = next(places, None)
     in_order = True
     for before, after in itertools.pairwise(itertools.chain([first] if first else [], places)):
-        if before[1] < 1:
+        if not 1 <= before[1] <= LARGEST_ID:
             return ORDER.pack(False, False, True, False, before[1])  # noqa: FBT003
         in_order = in_order and before < after
     return ORDER.pack(False, False, first is not None, in_order, 0)  # noqa: FBT003
@@ -102,18 +105,18 @@ def survey(
     """Find the closed ways and the relations that carry a tag of interest.
 
     Yields:
-        Ids, int64, each column ascending: the first one below 1 if any, with which the search ends; ways;
+        Ids, int64, each column ascending: the first odd one if any, with which the search ends; ways;
         relations; member ways of those; ways that are lines; ways of fewer than four nodes.
     """
     found: dict[str, set[int]] = {
-        name: set() for name in ("low", "way", "relation", "member", "line", "short")
+        name: set() for name in ("odd", "way", "relation", "member", "line", "short")
     }
     for entity in osmium.FileProcessor(path, WAY | RELATION).with_filter(KeyFilter(*keys)):
         tags = {tag.k: tag.v for tag in entity.tags}
         if not any(carries(key, value) for key, value in tags.items()):
             continue
-        if entity.id < 1:
-            found["low"].add(entity.id)
+        if not 1 <= entity.id <= LARGEST_ID:
+            found["odd"].add(entity.id)
             break
         if isinstance(entity, Way):
             kind = _kind_of(entity, tags, is_line)
@@ -189,7 +192,7 @@ def assemble(path: str, ways: bytes, relations: bytes, members: bytes) -> Iterat
     with_locations = osmium.NodeLocationsForWays(create_map("flex_mem"))
     with_locations.ignore_errors()
     collector, only_areas = _Collector(wanted, whole), EntityFilter(AREA)
-    needed = IdFilter(wanted.union(_ids(members)))
+    needed = IdFilter(wanted.union(number for number in _ids(members) if 1 <= number <= LARGEST_ID))
     needed.enable_for(WAY)
     with Reader(path, NODE | WAY) as reader:
         osmium.apply(reader, needed, with_locations, manager.second_pass_handler(only_areas, collector))

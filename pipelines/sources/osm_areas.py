@@ -147,11 +147,11 @@ def survey(path: Path, interest: Interest) -> Survey:
         interest: which; travels to the child, so its functions must be picklable.
 
     Raises:
-        OsmFileError: such an object has an id below 1.
+        OsmFileError: such an object has an id below 1 or beyond LARGEST_ID.
         ChildLostError: the child died.
         ChildFailedError: libosmium cannot read the file.
     """
-    low, ways, relations, members, lines, degenerate = (
+    odd, ways, relations, members, lines, degenerate = (
         _numbers(column).tolist()
         for column in run(
             libosmium.survey,
@@ -162,7 +162,7 @@ def survey(path: Path, interest: Interest) -> Survey:
             limits=Limits.of(path),
         )
     )
-    for number in low:
+    for number in odd:
         check_id(path, number)
     return Survey(set(ways), set(relations), set(members), lines, degenerate)
 

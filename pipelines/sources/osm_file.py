@@ -31,8 +31,8 @@ def sorted_osm_file(path: Path | str) -> Iterator[Path]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        OsmFileError: the file is empty, cannot be read to its end, has ids below 1 or several versions of
-            one object.
+        OsmFileError: the file is empty, cannot be read to its end, has ids below 1 or beyond
+            LARGEST_ID, or several versions of one object.
     """
     path = Path(path)
     check_name(path)
@@ -114,14 +114,14 @@ def check_name(path: Path) -> None:
 def _is_sorted(path: Path) -> bool:
     """Whether the header says or a reading shows that the objects are in order."""
     (facts,) = run(libosmium.order, str(path.absolute()), limits=Limits.of(path))
-    versions, promised, some, in_order, low = libosmium.ORDER.unpack(facts)
+    versions, promised, some, in_order, odd = libosmium.ORDER.unpack(facts)
     if versions:
         raise OsmFileError(
             f"{path.name} holds several versions of objects. Cut one day out of it: `osmium time-filter`."
         )
     if not promised and not some:
         raise OsmFileError(f"{path.name} holds no OSM object. Choose an extract that covers the region.")
-    check_id(path, low or 1)
+    check_id(path, odd or 1)
     return bool(in_order)
 
 
@@ -129,8 +129,13 @@ def check_id(path: Path, number: int) -> None:
     """Refuse an object that is not in OpenStreetMap.
 
     Raises:
-        OsmFileError: the id is below 1.
+        OsmFileError: the id is below 1 or beyond LARGEST_ID.
     """
+    if number > libosmium.LARGEST_ID:
+        raise OsmFileError(
+            f"{path.name} holds an object with the id {number}: ids of OpenStreetMap stay below "
+            f"{libosmium.LARGEST_ID:,} for long. Give it ids of its own: `osmium renumber`."
+        )
     if number < 1:
         raise OsmFileError(
             f"{path.name} holds an object with the id {number}: ids of OpenStreetMap begin at 1, lower ones "

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines.sources.libosmium import LARGEST_ID
 from pipelines.sources.osm_areas import (
     TAGS,
     FoundAreas,
@@ -194,8 +195,8 @@ def _relations(blobs: BlobFile, first: int, interest: Interest, extra: Path) -> 
 
 def _in_order(ids: Ints, last: int) -> int:
     """The largest id."""
-    if not ids.size or ids[0] <= last or (ids[1:] <= ids[:-1]).any():
-        raise UnusualFileError("objects out of order")
+    if not ids.size or ids[0] <= last or (ids[1:] <= ids[:-1]).any() or ids[-1] > LARGEST_ID:
+        raise UnusualFileError("objects out of order, or beyond what ids there are")
     return int(ids[-1])
 
 

@@ -338,7 +338,7 @@ def ways_block(ids: Ints, sizes: Ints, refs: Ints, rings: Ints) -> bytes:
         rings: ids of the ways to make areas of on their own, ascending; libosmium does so for tagged ones.
     """
     before = np.concatenate([[0], refs[:-1]])
-    before[np.cumsum(sizes) - sizes] = 0
+    before[(np.cumsum(sizes) - sizes)[sizes > 0]] = 0
     deltas = zigzag(refs - before)
     packed, after = encoded(deltas), np.concatenate([[0], np.cumsum(encoded_lengths(deltas))])
     ends = np.cumsum(sizes)

@@ -7,7 +7,6 @@ import bz2
 import gzip
 import logging
 import random
-import resource
 import shutil
 import time
 import zlib
@@ -27,6 +26,7 @@ from pipelines.sources.osm_file import OsmFileError, readable, sorted_osm_file
 from pipelines.sources.pbf_blobs import blob_file
 from pipelines.sources.pbf_fields import delimited, encoded_one
 from pipelines.stages.polygons import read_polygons
+from tests.pipelines.memory import grown, peaks
 from tests.pipelines.test_quick_areas import TRAPS, pbf
 from tests.worlds import REAL_OSM, square, world_of
 
@@ -140,12 +140,6 @@ def account(path: Path, class_map: ClassMap) -> str:
     return "read"
 
 
-def peaks(caplog: pytest.LogCaptureFixture) -> list[int]:
-    """Peak memory of the children so far, bytes."""
-    words = [record.getMessage() for record in caplog.records if "peak" in record.getMessage()]
-    return [int(text.split("peak ")[1].split()[0]) for text in words]
-
-
 def by_libosmium(path: Path | str, interest: Interest) -> FoundAreas:
     with sorted_osm_file(path) as file, readable(Path(path)):
         return found_areas(file, interest)
@@ -159,16 +153,15 @@ def survives(
 ) -> Counter[str]:
     """Read every file, alive and within bounds to the end, and count what came of them."""
     found: Counter[str] = Counter()
-    before, largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
-    with caplog.at_level(logging.DEBUG, "gl10m"):
+    largest = 0
+    with caplog.at_level(logging.DEBUG, "gl10m"), grown() as ours:
         for name, content in contents:
             path = folder / name
             path.write_bytes(content)
             largest = max(largest, len(content))
             found[account(path, class_map)] += 1
             path.unlink()
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown * 1024 < 1 << 30, "this process"
+    assert ours() < 1 << 30, "this process"
     assert max(peaks(caplog), default=0) < MEMORY_BYTES + MEMORY_A_BYTE * largest, "a child"
     return found
 
