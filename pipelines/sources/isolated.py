@@ -227,7 +227,7 @@ def _failure(answer: BinaryIO, limits: Limits) -> ChildLostError | ChildFailedEr
     """The error that the function raised, in printable words of bounded length."""
     words = b"".join(_columns(answer, limits)[-1:]).decode(errors="replace")[:500]
     kind, _, what = "".join(letter if letter.isprintable() else "?" for letter in words).partition(": ")
-    if kind == "MemoryError":
+    if kind == "MemoryError" or "out of memory" in what or "bad_alloc" in what:
         return ChildLostError(_cause(1, OUT_OF_MEMORY, 0, limits))
     return ChildFailedError(what or kind)
 

@@ -21,6 +21,9 @@ from osmium.osm.types import Area, Node, Relation, Way
 RING_NODES = 4
 """A ring has three corners and comes back to the first."""
 
+MOST_NODES = 2000
+"""Nodes of a way at most, by the rules of OpenStreetMap. What looks at crossings takes the square of them."""
+
 AREA_RELATIONS = frozenset({"multipolygon", "boundary"})
 """Types of relations that are areas."""
 
@@ -106,10 +109,10 @@ def survey(
 
     Yields:
         Ids, int64, each column ascending: the first odd one if any, with which the search ends; ways;
-        relations; member ways of those; ways that are lines; ways of fewer than four nodes.
+        relations; member ways of those; ways that are lines; ways of too few or too many nodes.
     """
     found: dict[str, set[int]] = {
-        name: set() for name in ("odd", "way", "relation", "member", "line", "short")
+        name: set() for name in ("odd", "way", "relation", "member", "line", "unfit")
     }
     for entity in osmium.FileProcessor(path, WAY | RELATION).with_filter(KeyFilter(*keys)):
         tags = {tag.k: tag.v for tag in entity.tags}
@@ -132,8 +135,8 @@ def survey(
 def _kind_of(way: Way, tags: Mapping[str, str], is_line: Callable[[Mapping[str, str]], bool]) -> str | None:
     if not way.nodes or not way.is_closed():
         return None
-    if len(way.nodes) < RING_NODES:
-        return "short"
+    if not RING_NODES <= len(way.nodes) <= MOST_NODES:
+        return "unfit"
     return "line" if is_line(tags) else "way"
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sources.libosmium import RING_NODES
+from pipelines.sources.libosmium import MOST_NODES, RING_NODES
 from pipelines.sources.osm_areas import Interest
 from pipelines.sources.pbf_blobs import Block, UnusualFileError
 from pipelines.sources.pbf_fields import (
@@ -79,7 +79,7 @@ class WayPart:
     """Ids of closed ways of interest that are lines by their tags."""
 
     degenerate: Ints
-    """Ids of closed ways of interest of fewer than four nodes."""
+    """Ids of closed ways of interest of fewer than four nodes or more than MOST_NODES."""
 
 
 class Words:
@@ -220,7 +220,7 @@ class WayReader:
         chosen = np.flatnonzero(tagged | member)
         sizes, refs = _refs(content, *(side[chosen] for side in found.fields[_REFS]))
         closed = tagged[chosen] & _closed(sizes, refs)
-        degenerate = closed & (sizes < RING_NODES)
+        degenerate = closed & ((sizes < RING_NODES) | (sizes > MOST_NODES))
         ring = np.zeros(len(counts), np.bool_)
         ring[chosen[closed & ~degenerate]] = True
         of_ring = ring[owner]

@@ -99,7 +99,9 @@ def _reject_by_kind(ledger: Ledger, areas: FoundAreas) -> None:
     for number in areas.lines:
         ledger.reject(f"way/{number}", Reason.NOT_AN_AREA, "area=no, or a line by the closed-way rule")
     for number in areas.degenerate:
-        ledger.reject(f"way/{number}", Reason.INVALID_GEOMETRY, "a ring of fewer than four nodes")
+        ledger.reject(
+            f"way/{number}", Reason.INVALID_GEOMETRY, "a ring of fewer than 4 nodes, or of more than 2,000"
+        )
     details = dict.fromkeys(areas.incomplete, "a member way or a node is not in the file")
     details |= dict.fromkeys(areas.unfit, "its rings are open, cross each other or do not fit together")
     for number, detail in sorted(details.items()):

@@ -233,7 +233,7 @@ def test_damaged_pbfs(
     assert min(found["read"], found["refused"]) > count // 10, found
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [100, pytest.param(700, marks=pytest.mark.slow)])
 def test_damaged_pbfs_by_libosmium_alone(
     count: int,
     tmp_path: Path,
@@ -248,7 +248,7 @@ def test_damaged_pbfs_by_libosmium_alone(
     assert min(found["read"], found["refused"] + found["child lost"]) > count // 10, found
 
 
-@pytest.mark.parametrize("count", [80, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [80, pytest.param(400, marks=pytest.mark.slow)])
 def test_damaged_texts(
     count: int, tmp_path: Path, class_map: ClassMap, caplog: pytest.LogCaptureFixture
 ) -> None:
