@@ -2,12 +2,9 @@
 
 import contextlib
 import json
-import math
+import struct
 
-import osmium
 import pyarrow as pa
-from osmium.io import Reader
-from osmium.osm import NODE, NOTHING, Node
 
 from gl10m.manifest import parquet
 from gl10m.manifest.columns import values, where, where_not
@@ -18,8 +15,10 @@ from pipelines.config import BuildParameters
 from pipelines.execution.lock import locked
 from pipelines.inputs import WORLD, BuildRequest, find_extract, open_sources, osm_files, source_name
 from pipelines.region import Sources
+from pipelines.sources import libosmium
 from pipelines.sources.extracts import Extract
 from pipelines.sources.imagery import Sensor
+from pipelines.sources.isolated import Limits, run
 from pipelines.sources.osm_file import OsmFileError, readable
 from pipelines.sources.retrying import announce_retries
 from pipelines.stages.coverage import coverage_footprints
@@ -79,21 +78,13 @@ def _searched(region: str, extract: Extract, sources: Sources, parameters: Build
 
 def _bounds(extract: Extract) -> tuple[float, float, float, float]:
     """West, south, east, north of an OSM file, degrees: as its header says, else of all its nodes."""
-    with readable(extract.path):
-        with Reader(str(extract.path), NOTHING) as reader:
-            box = reader.header().box()
-        if box.valid():
-            low, high = box.bottom_left, box.top_right
-            return (low.lon, low.lat, high.lon, high.lat)
-        longitudes, latitudes = [math.inf, -math.inf], [math.inf, -math.inf]
-        for node in osmium.FileProcessor(str(extract.path), NODE):
-            if isinstance(node, Node) and node.location.valid():
-                place = node.location
-                longitudes = [min(longitudes[0], place.lon), max(longitudes[1], place.lon)]
-                latitudes = [min(latitudes[0], place.lat), max(latitudes[1], place.lat)]
-    if longitudes[0] > longitudes[1]:
-        raise OsmFileError(f"{extract.path.name} holds no node. Choose an extract that covers the region.")
-    return (longitudes[0], latitudes[0], longitudes[1], latitudes[1])
+    path = extract.path
+    with readable(path):
+        (found,) = run(libosmium.bounds, str(path.absolute()), limits=Limits.of(path))
+    west, south, east, north = struct.unpack("=4d", found)
+    if west > east:
+        raise OsmFileError(f"{path.name} holds no node. Choose an extract that covers the region.")
+    return (west, south, east, north)
 
 
 def _provenance(

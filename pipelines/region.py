@@ -27,7 +27,7 @@ from pipelines.stages.polygons import read_polygons
 from pipelines.stages.subsampling import subsample
 
 VERSIONS = {
-    "polygons": 1,
+    "polygons": 2,
     "classes": 1,
     "footprints": 1,
     "items": 1,

@@ -183,6 +183,12 @@ class ClassMap:
             value in wanted or ANY in wanted or (";" in value and any(v in wanted for v in values_of(value)))
         )
 
+    def is_line(self, tags: Mapping[str, str]) -> bool:
+        """Whether a closed way with these tags is a line: it says so, or every class that speaks of it."""
+        if tags.get("area") == "no":
+            return True
+        return self.match(tags, closed_way=True, area_m2=None).reason == Reason.NOT_AN_AREA
+
     def match(self, tags: Mapping[str, str], *, closed_way: bool, area_m2: float | None) -> Match:
         """Find the classes of one object.
 

@@ -9,13 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from osmium.io import Reader
-from osmium.osm import NOTHING
-
 from gl10m.scene.states import states
-from pipelines.sources import geofabrik
+from pipelines.sources import geofabrik, libosmium
 from pipelines.sources.asset_urls import redacted, unsigned
 from pipelines.sources.download import DownloadError, NotOfferedError, download, unchanged
+from pipelines.sources.isolated import ChildFailedError, ChildLostError, Limits, run
 from pipelines.sources.osm_file import SUFFIXES, OsmFileError
 from pipelines.sources.partial_file import Whole, recall, remember
 from pipelines.sources.patience import PATIENT, Patience
@@ -222,10 +220,10 @@ def extract_date(path: Path) -> str | None:
         2025-01-01T21:20:00Z, or 2025-01-01, or None. A file that cannot be read has no date; reading its
         objects says what is wrong with it.
     """
-    with contextlib.suppress(RuntimeError, OSError), Reader(str(path), NOTHING) as reader:
-        said = reader.header().get("osmosis_replication_timestamp")
-        if _INSTANT.fullmatch(said):
-            return said
+    with contextlib.suppress(ChildLostError, ChildFailedError):
+        (said,) = run(libosmium.timestamp, str(path.absolute()), limits=Limits.of(path))
+        if _INSTANT.fullmatch(said.decode()):
+            return said.decode()
     dated = _DATED.search(path.name)
     return f"20{dated[1]}-{dated[2]}-{dated[3]}" if dated else None
 

@@ -1,4 +1,4 @@
-"""Areas of an OSM file: closed ways and multipolygon relations, assembled by libosmium."""
+"""Areas of an OSM file: closed ways and multipolygon relations, assembled by libosmium in a child process."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -6,26 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import osmium
 import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
-from osmium.area import AreaManager
-from osmium.filter import EntityFilter, IdFilter, KeyFilter
-from osmium.geom import WKBFactory
-from osmium.index import create_map
-from osmium.io import Reader
-from osmium.osm import AREA, NODE, RELATION, WAY
-from osmium.osm.types import Area, Relation, Way
 
+from pipelines.sources import libosmium
+from pipelines.sources.isolated import Limits, integers, pieces, run
 from pipelines.sources.osm_file import check_id
-
-RING_NODES = 4
-"""A ring has three corners and comes back to the first."""
-
-AREA_RELATIONS = frozenset({"multipolygon", "boundary"})
-"""Types of relations that are areas."""
-
 
 TAGS = pa.map_(pa.string(), pa.string())
 
@@ -75,7 +62,7 @@ class FoundAreas:
     """Closed ways that are lines by their tags."""
 
     degenerate: list[int]
-    """Closed ways of fewer than four nodes."""
+    """Closed ways of fewer than four nodes or more than the 2,000 of OpenStreetMap."""
 
 
 @dataclass(slots=True)
@@ -95,7 +82,7 @@ class Survey:
     """Closed ways that are lines by their tags."""
 
     degenerate: list[int] = field(default_factory=list)
-    """Closed ways of fewer than four nodes."""
+    """Closed ways of fewer than four nodes or more than the 2,000 of OpenStreetMap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +92,8 @@ class AssembledArea:
     tags: dict[str, str]
     """All tags of the object but the `type` of a relation, which libosmium takes away."""
 
-    wkb: str | None
-    """Hexadecimal WKB of a multipolygon in EPSG:4326, or None where the rings do not fit together."""
+    wkb: bytes | None
+    """WKB of a polygon or multipolygon in EPSG:4326, or None where the rings do not fit together."""
 
 
 Areas = dict[tuple[str, int], AssembledArea]
@@ -153,77 +140,35 @@ def geometries(areas: Iterable[AssembledArea | None]) -> NDArray[np.object_]:
 
 
 def survey(path: Path, interest: Interest) -> Survey:
-    """Find the closed ways and the relations that carry a tag of interest.
+    """Find the closed ways and the relations that carry a tag of interest, in a child process.
 
     Args:
         path: a sorted OSM file.
-        interest: which; objects with none of its keys never reach Python.
+        interest: which; travels to the child, so its functions must be picklable.
 
     Raises:
-        OsmFileError: such an object has an id below 1.
+        OsmFileError: such an object has an id below 1 or beyond LARGEST_ID.
+        ChildLostError: the child died.
+        ChildFailedError: libosmium cannot read the file.
     """
-    found = Survey()
-    for entity in osmium.FileProcessor(str(path), WAY | RELATION).with_filter(KeyFilter(*interest.keys)):
-        tags = {tag.k: tag.v for tag in entity.tags}
-        if not any(interest.carries(key, value) for key, value in tags.items()):
-            continue
-        check_id(path, entity.id)
-        if isinstance(entity, Way):
-            _survey_way(found, entity, tags, interest.is_line)
-        elif isinstance(entity, Relation) and tags.get("type") in AREA_RELATIONS:
-            found.relations.add(entity.id)
-            found.members.update(member.ref for member in entity.members if member.type == "w")
-    return found
-
-
-def _survey_way(
-    found: Survey, way: Way, tags: Mapping[str, str], is_line: Callable[[Mapping[str, str]], bool]
-) -> None:
-    if not way.nodes or not way.is_closed():
-        return
-    if len(way.nodes) < RING_NODES:
-        found.degenerate.append(way.id)
-    elif is_line(tags):
-        found.lines.append(way.id)
-    else:
-        found.ways.add(way.id)
-
-
-class _Collector:
-    """Takes the areas from libosmium, which calls `area` for each."""
-
-    def __init__(self, wanted: Survey) -> None:
-        self.areas: Areas = {}
-        self._wanted = wanted
-        self._wkb = WKBFactory()
-
-    def area(self, area: Area) -> None:
-        number, from_way = area.orig_id(), area.from_way()
-        if number not in (self._wanted.ways if from_way else self._wanted.relations):
-            return
-        whole = area.num_rings()[0] > 0  # libosmium gives areas without rings where assembly failed
-        self.areas["way" if from_way else "relation", number] = AssembledArea(
-            {tag.k: tag.v for tag in area.tags},
-            self._wkb.create_multipolygon(area) if whole else None,
+    odd, ways, relations, members, lines, degenerate = (
+        integers(column).tolist()
+        for column in run(
+            libosmium.survey,
+            str(path.absolute()),
+            interest.keys,
+            interest.carries,
+            interest.is_line,
+            limits=Limits.of(path),
         )
-
-
-class _Rings:
-    """Takes closed ways as they stand, for a repair of what libosmium could not assemble."""
-
-    def __init__(self) -> None:
-        self.areas: Areas = {}
-
-    def way(self, way: Way) -> None:
-        if all(node.location.valid() for node in way.nodes):
-            ring = shapely.Polygon([(node.lon, node.lat) for node in way.nodes])
-            self.areas["way", way.id] = AssembledArea(
-                {tag.k: tag.v for tag in way.tags}, shapely.to_wkb(ring, hex=True)
-            )
+    )
+    for number in odd:
+        check_id(path, number)
+    return Survey(set(ways), set(relations), set(members), lines, degenerate)
 
 
 def assemble(path: Path, wanted: Survey) -> Areas:
-    """Build the areas that a survey found.
+    """Build the areas that a survey found, in a child process.
 
     Args:
         path: the sorted OSM file that was surveyed.
@@ -232,23 +177,31 @@ def assemble(path: Path, wanted: Survey) -> Areas:
     Returns:
         Objects whose nodes and ways are all in the file. A closed way that crosses itself is there as it
         stands, invalid; a relation whose rings do not fit together is there without a geometry.
+
+    Raises:
+        ChildLostError: the child died.
+        ChildFailedError: libosmium cannot read the file.
     """
-    manager, filename = AreaManager(), str(path)
-    if wanted.relations:
-        chosen = IdFilter(wanted.relations)
-        with Reader(filename, RELATION) as reader:
-            osmium.apply(reader, chosen, manager.first_pass_handler())
-    locations = create_map("flex_mem")
-    with_locations = osmium.NodeLocationsForWays(locations)
-    with_locations.ignore_errors()
-    collector, only_areas = _Collector(wanted), EntityFilter(AREA)
-    needed = IdFilter(wanted.ways | wanted.members)
-    needed.enable_for(WAY)
-    with Reader(filename, NODE | WAY) as reader:
-        osmium.apply(reader, needed, with_locations, manager.second_pass_handler(only_areas, collector))
-    built = {number for (kind, number), area in collector.areas.items() if kind == "way" and area.wkb}
-    refused, rings = IdFilter(wanted.ways - built), _Rings()
-    if wanted.ways - built:
-        with Reader(filename, WAY) as reader:
-            osmium.apply(reader, refused, with_locations, rings)
-    return collector.areas | rings.areas
+    asked = (
+        np.array(sorted(some), np.int64).tobytes() for some in (wanted.ways, wanted.relations, wanted.members)
+    )
+    is_way, numbers, counts, lengths, texts, sizes, shapes = run(
+        libosmium.assemble, str(path.absolute()), *asked, limits=Limits.of(path)
+    )
+    words = [text.decode() for text in pieces(texts, integers(lengths))]
+    wkb = pieces(shapes, np.maximum(integers(sizes), 0))
+    areas, first = {}, 0
+    for from_way, number, count, size, shape in zip(
+        is_way,
+        integers(numbers).tolist(),
+        integers(counts).tolist(),
+        integers(sizes).tolist(),
+        wkb,
+        strict=True,
+    ):
+        tags = words[first : first + 2 * count]
+        first += 2 * count
+        areas["way" if from_way else "relation", number] = AssembledArea(
+            dict(zip(tags[::2], tags[1::2], strict=True)), None if size == libosmium.NO_GEOMETRY else shape
+        )
+    return areas

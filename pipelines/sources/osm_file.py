@@ -1,19 +1,15 @@
 """OSM files: opened with care, sorted where they are not."""
 
-import itertools
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import osmium
-from osmium.io import Reader
-from osmium.osm import ALL, NOTHING
+from pipelines.sources import libosmium
+from pipelines.sources.isolated import ChildFailedError, ChildLostError, Limits, run
+from pipelines.sources.scratch import scratch_folder
 
 SUFFIXES = (".osm.pbf", ".pbf", ".osm", ".osm.gz", ".osm.bz2", ".osm.opl", ".opl")
 """Names that libosmium knows how to read."""
-
-_ORDER = {"n": 0, "w": 1, "r": 2}
 
 
 class OsmFileError(ValueError):
@@ -35,8 +31,8 @@ def sorted_osm_file(path: Path | str) -> Iterator[Path]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        OsmFileError: the file is empty, cannot be read to its end, has ids below 1 or several versions of
-            one object.
+        OsmFileError: the file is empty, cannot be read to its end, has ids below 1 or beyond
+            LARGEST_ID, or several versions of one object.
     """
     path = Path(path)
     check_name(path)
@@ -44,10 +40,10 @@ def sorted_osm_file(path: Path | str) -> Iterator[Path]:
         if _is_sorted(path):
             yield path
             return
-    with tempfile.TemporaryDirectory(prefix="gl10m-sorted-") as folder:
-        copy = Path(folder) / "sorted.osm.pbf"
+    with scratch_folder() as folder:
+        copy = folder / "sorted.osm.pbf"
         with readable(path):
-            _sort(path, copy)
+            run(libosmium.sort, str(path.absolute()), str(copy), limits=Limits.of(path))
         yield copy
 
 
@@ -62,7 +58,9 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except OsmFileError:
         raise
-    except (RuntimeError, OSError, UnicodeDecodeError) as error:
+    except ChildLostError as error:
+        raise unreadable(path.name, error) from error
+    except (ChildFailedError, RuntimeError, OSError, UnicodeDecodeError) as error:
         raise damaged(path.name, error) from error
 
 
@@ -76,6 +74,20 @@ def damaged(name: str, what: object) -> OsmFileError:
     return OsmFileError(
         f"{name} cannot be read as an OSM file ({what}): it is damaged, cut short or not one. "
         "Fetch it again and compare its checksum; `osmium fileinfo -e` shows where it breaks."
+    )
+
+
+def unreadable(name: str, what: object) -> OsmFileError:
+    """The error for a file that broke the process which read it.
+
+    Args:
+        name: of the file.
+        what: became of that process.
+    """
+    return OsmFileError(
+        f"{name} cannot be read as an OSM file: the process that parsed it is no more ({what}). The file is "
+        "damaged, or made to do harm, or an extract of a form that needs more (docs/hostile-input.md). Fetch "
+        "it again and compare its checksum; a form that needs less: `osmium sort FILE -o sorted.osm.pbf`."
     )
 
 
@@ -101,42 +113,31 @@ def check_name(path: Path) -> None:
 
 def _is_sorted(path: Path) -> bool:
     """Whether the header says or a reading shows that the objects are in order."""
-    with Reader(str(path), NOTHING) as reader:
-        header = reader.header()
-    if header.has_multiple_object_versions:
+    (facts,) = run(libosmium.order, str(path.absolute()), limits=Limits.of(path))
+    versions, promised, some, in_order, odd = libosmium.ORDER.unpack(facts)
+    if versions:
         raise OsmFileError(
             f"{path.name} holds several versions of objects. Cut one day out of it: `osmium time-filter`."
         )
-    if "Type_then_ID" in {header.get("sorting"), header.get("pbf_optional_feature_0").removeprefix("Sort.")}:
-        return True
-    places = (
-        (_ORDER.get(entity.type_str(), 3), entity.id) for entity in osmium.FileProcessor(str(path), ALL)
-    )
-    first = next(places, None)
-    if first is None:
+    if not promised and not some:
         raise OsmFileError(f"{path.name} holds no OSM object. Choose an extract that covers the region.")
-    in_order = True
-    for before, after in itertools.pairwise(itertools.chain([first], places)):
-        check_id(path, before[1])
-        in_order = in_order and before < after
-    return in_order
+    check_id(path, odd or 1)
+    return bool(in_order)
 
 
 def check_id(path: Path, number: int) -> None:
     """Refuse an object that is not in OpenStreetMap.
 
     Raises:
-        OsmFileError: the id is below 1.
+        OsmFileError: the id is below 1 or beyond LARGEST_ID.
     """
+    if number > libosmium.LARGEST_ID:
+        raise OsmFileError(
+            f"{path.name} holds an object with the id {number}: ids of OpenStreetMap stay below "
+            f"{libosmium.LARGEST_ID:,} for long. Give it ids of its own: `osmium renumber`."
+        )
     if number < 1:
         raise OsmFileError(
             f"{path.name} holds an object with the id {number}: ids of OpenStreetMap begin at 1, lower ones "
             "are an editor's unsaved work. Give it ids of its own: `osmium renumber`."
         )
-
-
-def _sort(path: Path, copy: Path) -> None:
-    merged = osmium.MergeInputReader()
-    merged.add_file(str(path))
-    with osmium.SimpleWriter(str(copy)) as writer:
-        merged.apply(writer, simplify=True)

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import osmium
-from osmium.filter import KeyFilter
-from osmium.osm import NODE, RELATION, WAY
-from osmium.osm.types import OSMEntity, Relation, Way
-
-from pipelines.sources.osm_areas import AREA_RELATIONS, Interest
+from pipelines.sources import libosmium
+from pipelines.sources.isolated import Limits, integers, pieces, run
+from pipelines.sources.osm_areas import Interest
 from pipelines.sources.osm_file import check_name, readable
 
 
@@ -50,13 +47,20 @@ def tagged_objects(path: Path, interest: Interest) -> Iterator[TaggedObject]:
     """
     check_name(path)
     with readable(path):
-        for entity in osmium.FileProcessor(str(path), NODE | WAY | RELATION).with_filter(
-            KeyFilter(*interest.keys)
-        ):
-            tags = {tag.k: tag.v for tag in entity.tags}
-            if any(interest.carries(key, value) for key, value in tags.items()):
-                kind = _kind(entity, tags)
-                yield TaggedObject(f"{_SORT[kind]}/{entity.id}", kind, tags)
+        kinds, numbers, counts, lengths, texts = run(
+            libosmium.tagged,
+            str(path.absolute()),
+            interest.keys,
+            interest.carries,
+            limits=Limits.of(path),
+        )
+        words = iter([text.decode() for text in pieces(texts, integers(lengths))])
+    for place, number, count in zip(
+        kinds, integers(numbers).tolist(), integers(counts).tolist(), strict=True
+    ):
+        kind = Kind(libosmium.KINDS[place])
+        tags = {next(words): next(words) for _ in range(count)}
+        yield TaggedObject(f"{_SORT[kind]}/{number}", kind, tags)
 
 
 _SORT = {
@@ -66,11 +70,3 @@ _SORT = {
     Kind.AREA: "relation",
     Kind.RELATION: "relation",
 }
-
-
-def _kind(entity: OSMEntity, tags: dict[str, str]) -> Kind:
-    if isinstance(entity, Way):
-        return Kind.CLOSED_WAY if entity.nodes and entity.is_closed() else Kind.OPEN_LINE
-    if isinstance(entity, Relation):
-        return Kind.AREA if tags.get("type") in AREA_RELATIONS else Kind.RELATION
-    return Kind.NODE

@@ -5,7 +5,6 @@ needed, only ids are decoded. Closed ways whose rings are simple become polygons
 rings that cross or touch themselves, go with their ways and nodes into a small file for libosmium.
 """
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines.sources.libosmium import LARGEST_ID
 from pipelines.sources.osm_areas import (
     TAGS,
     FoundAreas,
@@ -49,6 +49,11 @@ from pipelines.sources.pbf_ways import (
     strings_of,
     ways_block,
 )
+from pipelines.sources.scratch import scratch_folder
+
+HELD_A_BYTE, HELD_ANYWAY = 2, 4_000_000
+"""Refs, tags and letters of areas that may be held for each byte of the file, and whatever its size. A ref
+needs a node of some bytes, so real files stay far below; one that is packed a thousandfold does not."""
 
 WAYS_A_BLOCK = 2000
 """In the file for libosmium. A way has at most 2,000 nodes, which keeps a blob below its limit of bytes."""
@@ -100,8 +105,8 @@ def quick_areas(path: Path, interest: Interest) -> FoundAreas:
         UnusualFileError: the file is not sorted, or written in a way that only libosmium knows.
     """
     try:
-        with blob_file(path) as blobs, tempfile.TemporaryDirectory(prefix="gl10m-areas-") as folder:
-            return _areas(blobs, interest, Path(folder) / path.name)
+        with blob_file(path) as blobs, scratch_folder() as folder:
+            return _areas(blobs, interest, folder / path.name)
     except MalformedError as error:
         raise damaged(path.name, error) from error
 
@@ -112,7 +117,8 @@ def _areas(blobs: BlobFile, interest: Interest, extra: Path) -> FoundAreas:
     first_way, first_relation = blobs.first_of(WAYS), blobs.first_of(RELATIONS)
     wanted = _relations(blobs, first_relation, interest, extra)
     members = np.array(sorted(wanted.members), np.int64)
-    ways = _ways(_blocks(blobs, first_way, first_relation, WAYS), interest, members)
+    most = HELD_ANYWAY + HELD_A_BYTE * blobs.size
+    ways = _ways(_blocks(blobs, first_way, first_relation, WAYS), interest, members, most)
     nodes = _located(_blocks(blobs, 1, first_way, NODES), ways.refs)
     corners = nodes.place[np.repeat(ways.is_area, ways.sizes)]
     numbers, sizes = ways.ids[ways.is_area], ways.sizes[ways.is_area]
@@ -189,17 +195,20 @@ def _relations(blobs: BlobFile, first: int, interest: Interest, extra: Path) -> 
 
 def _in_order(ids: Ints, last: int) -> int:
     """The largest id."""
-    if not ids.size or ids[0] <= last or (ids[1:] <= ids[:-1]).any():
-        raise UnusualFileError("objects out of order")
+    if not ids.size or ids[0] <= last or (ids[1:] <= ids[:-1]).any() or ids[-1] > LARGEST_ID:
+        raise UnusualFileError("objects out of order, or beyond what ids there are")
     return int(ids[-1])
 
 
-def _ways(blocks: Iterator[Block], interest: Interest, members: Ints) -> _Ways:
-    reader, parts, last = WayReader(interest, members), [], 0
+def _ways(blocks: Iterator[Block], interest: Interest, members: Ints, most: int) -> _Ways:
+    reader, parts, last, held = WayReader(interest, members), [], 0, 0
     for block in blocks:
         ids, part = reader.read(block)
         last = _in_order(ids, last)
         parts.append(part)
+        held += len(part.refs) + len(part.keys)
+        if held + reader.words.letters > most:
+            raise UnusualFileError("more nodes and tags of areas than a file of its size holds")
 
     def joined(name: str) -> NDArray[np.int64]:
         return np.concatenate([np.empty(0, np.int64), *(getattr(part, name) for part in parts)])

@@ -17,6 +17,10 @@ LARGEST_HEADER = 64 * 1024
 LARGEST_BLOB = 32 * 1024 * 1024
 """Bytes of a blob, packed or not: the limit of the format."""
 
+LARGEST_QUICK_BLOCK = 8 * 1024 * 1024
+"""Bytes of a block that this reader takes; writers make blocks of one or two MiB, and arrays made of one take
+some fifty times its size."""
+
 MOST_BLOBS = 10_000_000
 """Enough for the whole planet at 1,000 objects a blob."""
 
@@ -87,6 +91,11 @@ class BlobFile:
     def __len__(self) -> int:
         return len(self._frames)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self._content)
+
     def _damaged(self, what: object) -> OsmFileError:
         return damaged(self._name, what)
 
@@ -142,6 +151,8 @@ class BlobFile:
             UnusualFileError: it is packed in a way that this reader does not know.
         """
         content = self.inflated(number)
+        if len(content) > LARGEST_QUICK_BLOCK:
+            raise UnusualFileError(f"a block of {len(content)} bytes")
         strings: list[tuple[int, int]] = []
         groups: list[tuple[int, int]] = []
         numbers = {17: 100, 19: 0, 20: 0}  # granularity, latitude and longitude offset

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sources.osm_areas import RING_NODES, Interest
+from pipelines.sources.libosmium import MOST_NODES, RING_NODES
+from pipelines.sources.osm_areas import Interest
 from pipelines.sources.pbf_blobs import Block, UnusualFileError
 from pipelines.sources.pbf_fields import (
     DELIMITED,
@@ -78,7 +79,7 @@ class WayPart:
     """Ids of closed ways of interest that are lines by their tags."""
 
     degenerate: Ints
-    """Ids of closed ways of interest of fewer than four nodes."""
+    """Ids of closed ways of interest of fewer than four nodes or more than MOST_NODES."""
 
 
 class Words:
@@ -86,6 +87,8 @@ class Words:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.letters = 0
+        """Bytes of all of them."""
         self._numbers: dict[bytes, int] = {}
 
     def numbers(self, texts: list[bytes]) -> Ints:
@@ -94,6 +97,7 @@ class Words:
             if text not in self._numbers:
                 self._numbers[text] = len(self.texts)
                 self.texts.append(text.decode())
+                self.letters += len(text)
         return np.array([self._numbers[text] for text in texts], np.int64)
 
 
@@ -216,7 +220,7 @@ class WayReader:
         chosen = np.flatnonzero(tagged | member)
         sizes, refs = _refs(content, *(side[chosen] for side in found.fields[_REFS]))
         closed = tagged[chosen] & _closed(sizes, refs)
-        degenerate = closed & (sizes < RING_NODES)
+        degenerate = closed & ((sizes < RING_NODES) | (sizes > MOST_NODES))
         ring = np.zeros(len(counts), np.bool_)
         ring[chosen[closed & ~degenerate]] = True
         of_ring = ring[owner]
@@ -334,7 +338,7 @@ def ways_block(ids: Ints, sizes: Ints, refs: Ints, rings: Ints) -> bytes:
         rings: ids of the ways to make areas of on their own, ascending; libosmium does so for tagged ones.
     """
     before = np.concatenate([[0], refs[:-1]])
-    before[np.cumsum(sizes) - sizes] = 0
+    before[(np.cumsum(sizes) - sizes)[sizes > 0]] = 0
     deltas = zigzag(refs - before)
     packed, after = encoded(deltas), np.concatenate([[0], np.cumsum(encoded_lengths(deltas))])
     ends = np.cumsum(sizes)

@@ -1,7 +1,6 @@
 """Stage "polygons": the areas of an OSM file that carry a tag of the class map (paper A.3)."""
 
 import itertools
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from pipelines.sources.osm_areas import FoundAreas, Interest, found_areas
 from pipelines.sources.osm_file import check_name, readable, sorted_osm_file
 from pipelines.sources.pbf_areas import quick_areas
 from pipelines.sources.pbf_blobs import UnusualFileError
+from pipelines.sources.ring_repair import MOST_CROSSINGS, repaired
 
 ANCHOR_DECIMALS = 7
 """Anchors keep the seven decimals of OSM's own coordinates (about 1 cm): what follows is noise."""
@@ -47,7 +47,7 @@ def read_polygons(path: Path | str, state: str, class_map: ClassMap) -> Outcome:
     """Read the areas of an OSM file that carry a tag of the class map.
 
     Closed ways and multipolygon or boundary relations count, nodes and open lines do not. A ring that crosses
-    itself is repaired once, by the even-odd rule.
+    itself is repaired once, by the even-odd rule; one that crosses itself hundreds of times is not.
 
     Args:
         path: .osm.pbf, .osm, .osm.gz or .osm.bz2, sorted or not.
@@ -68,7 +68,8 @@ def read_polygons(path: Path | str, state: str, class_map: ClassMap) -> Outcome:
     areas = read_areas(path, interest_of(class_map))
     _reject_by_kind(ledger, areas)
     read = len(areas.geometry) + len(ledger)
-    found = _repaired(_found(areas), ledger)
+    with readable(Path(path)):
+        found = _repaired(_found(areas), ledger)
     found = _on_the_map(found, ledger)
     return Outcome(stage="polygons", read=read, kept=_table(found, state), dropped=ledger.table)
 
@@ -91,22 +92,16 @@ def read_areas(path: Path | str, interest: Interest) -> FoundAreas:
 
 def interest_of(class_map: ClassMap) -> Interest:
     """What of an OSM file a class map can make use of."""
-    return Interest(
-        class_map.keys, class_map.carries, lambda tags: _is_line(class_map, tags), class_map.deciding_keys
-    )
-
-
-def _is_line(class_map: ClassMap, tags: Mapping[str, str]) -> bool:
-    if tags.get("area") == "no":
-        return True
-    return class_map.match(tags, closed_way=True, area_m2=None).reason == Reason.NOT_AN_AREA
+    return Interest(class_map.keys, class_map.carries, class_map.is_line, class_map.deciding_keys)
 
 
 def _reject_by_kind(ledger: Ledger, areas: FoundAreas) -> None:
     for number in areas.lines:
         ledger.reject(f"way/{number}", Reason.NOT_AN_AREA, "area=no, or a line by the closed-way rule")
     for number in areas.degenerate:
-        ledger.reject(f"way/{number}", Reason.INVALID_GEOMETRY, "a ring of fewer than four nodes")
+        ledger.reject(
+            f"way/{number}", Reason.INVALID_GEOMETRY, "a ring of fewer than 4 nodes, or of more than 2,000"
+        )
     details = dict.fromkeys(areas.incomplete, "a member way or a node is not in the file")
     details |= dict.fromkeys(areas.unfit, "its rings are open, cross each other or do not fit together")
     for number, detail in sorted(details.items()):
@@ -124,23 +119,20 @@ def _repaired(found: _Found, ledger: Ledger) -> _Found:
     geometry = found.geometry.copy()
     good = shapely.is_valid(geometry)
     broken = np.flatnonzero(~good & ~shapely.is_missing(geometry))
-    geometry[broken] = [_polygons_of(shapely.make_valid(shape)) for shape in geometry[broken]]
+    if broken.size:
+        geometry[broken] = repaired(geometry[broken])
+    tangled = broken[shapely.is_missing(geometry[broken])]
+    details = dict.fromkeys(tangled.tolist(), f"more than {MOST_CROSSINGS} pairs of its edges cross or touch")
     good[broken] = shapely.is_valid(geometry[broken])
     multiple = np.flatnonzero(shapely.get_type_id(geometry) == shapely.GeometryType.MULTIPOLYGON)
     single = multiple[shapely.get_num_geometries(geometry[multiple]) == 1]
     geometry[single] = shapely.get_geometry(geometry[single], 0)
     good &= ~shapely.is_empty(geometry) & ~shapely.is_missing(geometry)
     for place in np.flatnonzero(~good):
-        detail = "a node is not in the file" if geometry[place] is None else "no area is left after a repair"
-        ledger.reject(found.names[place], Reason.INVALID_GEOMETRY, detail)
+        missing = geometry[place] is None
+        detail = "a node is not in the file" if missing else "no area is left after a repair"
+        ledger.reject(found.names[place], Reason.INVALID_GEOMETRY, details.get(int(place), detail))
     return _Found(found.names, found.tags, geometry).chosen(good)
-
-
-def _polygons_of(shape: Any) -> Any:  # noqa: ANN401 - a geometry of any kind
-    """The polygons of what `make_valid` returns, without the lines and points it may add."""
-    parts = shapely.get_parts(shapely.get_parts(shape))
-    polygons = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
-    return shapely.multipolygons(polygons) if len(polygons) else shapely.Polygon()
 
 
 def _on_the_map(found: _Found, ledger: Ledger) -> _Found:
