@@ -156,7 +156,7 @@ class Evaluation:
             step = abs(float((rows[-1, 0] - rows[0, 0]) / max(self.grid.height - 1, 1)))  # 0 of a single row
             factor = 2 ** int(np.floor(np.log2(max(step, 1.0))))
             values, mask, left, top = _window(opened, raster, columns, rows, factor)
-            affine = opened.transform * rasterio.Affine.translation(left, top) * rasterio.Affine.scale(factor)
+            affine = opened.transform @ rasterio.Affine.translation(left, top) @ rasterio.Affine.scale(factor)
             crs = opened.crs
         if image.bilinear:
             return self._bilinear(values, mask, affine, crs)
@@ -224,12 +224,13 @@ def _window(
     top = (int(np.floor(rows.min())) - margin) // factor * factor
     width = -(-(int(np.ceil(columns.max())) + margin - left) // factor) * factor
     height = -(-(int(np.ceil(rows.max())) + margin - top) // factor) * factor
-    window = Window(left, top, width, height)
-    counts = opened.read(raster.band, window=window, boundless=True, fill_value=0).astype(np.float32)
-    at_columns, at_rows = np.arange(left, left + width), np.arange(top, top + height)
-    inside = ((at_rows >= 0) & (at_rows < opened.height))[:, None] & (
-        (at_columns >= 0) & (at_columns < opened.width)
-    )
+    counts, inside = np.zeros((height, width), np.float32), np.zeros((height, width), np.bool_)
+    first_row, first_column = max(top, 0), max(left, 0)
+    last_row, last_column = min(top + height, opened.height), min(left + width, opened.width)
+    if first_row < last_row and first_column < last_column:
+        place = slice(first_row - top, last_row - top), slice(first_column - left, last_column - left)
+        window = Window(first_column, first_row, last_column - first_column, last_row - first_row)
+        counts[place], inside[place] = opened.read(raster.band, window=window), True
     valid = inside & (counts != raster.nodata) if raster.nodata is not None else inside
     values = np.maximum(counts - raster.offset, 0)
     if factor == 1:
