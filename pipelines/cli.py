@@ -52,8 +52,8 @@ _source_option = click.option(
     type=_SOURCES,
     default="planetary-computer",
     show_default=True,
-    help="Where imagery comes from. earth-engine needs `earthengine authenticate`, or a service account's key "
-    "in GOOGLE_APPLICATION_CREDENTIALS, and a project in EARTHENGINE_PROJECT: see docs/earth-engine.md.",
+    help="Where imagery comes from. earth-engine needs `earthengine authenticate`, or a service account's "
+    "key in GOOGLE_APPLICATION_CREDENTIALS, and a project in EARTHENGINE_PROJECT: docs/earth-engine.md.",
 )
 _stac_url_option = click.option("--stac-url", help="Address of the STAC API for --source stac.")
 _config_option = click.option("--config", type=_FILE, help="TOML with a section for each stage.")

@@ -1,4 +1,4 @@
-"""Earth Engine on the loopback: what the real client library needs of it, with its limits, and faults on demand.
+"""Earth Engine on the loopback: what the real client needs of it, with its limits, and faults on demand.
 
 It answers the discovery document, the list of functions, listings and pixel requests in the encodings of the
 service, to whoever brings a token that it gave for a signed assertion.
@@ -8,9 +8,11 @@ import io
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,7 @@ class Asked:
     path: str
     body: dict[str, Any]
     authorization: str
+    arrived: float
 
     @property
     def grid(self) -> Grid:
@@ -64,6 +67,12 @@ class EarthEngine:
     longest_side: int = 32_768
     most_bands: int = 1024
     url: str = ""
+    most_at_once: int = 0
+    """Requests that were under way together."""
+    under_way: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    computing: threading.Lock = field(default_factory=threading.Lock)
+    """One at a time: rasterio hides its own warnings in a way that threads disturb."""
     mistakes: list[str] = field(default_factory=list)
     """What the server itself could not do; `serving` fails by it."""
     key: rsa.RSAPrivateKey = field(default_factory=lambda: rsa.generate_private_key(65537, 2048))
@@ -133,7 +142,7 @@ class _Server(ThreadingHTTPServer):
         """A client that goes away is no news."""
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
@@ -163,15 +172,27 @@ class _Handler(BaseHTTPRequestHandler):
     def _respond(self, body: dict[str, Any]) -> None:
         world = self.server.world
         path = urlsplit(self.path).path
-        request = Asked(len(world.requests), path, body, self.headers.get("Authorization", ""))
-        world.requests.append(request)
+        with world.lock:
+            request = Asked(
+                len(world.requests), path, body, self.headers.get("Authorization", ""), time.monotonic()
+            )
+            world.requests.append(request)
+            world.under_way += 1
+            world.most_at_once = max(world.most_at_once, world.under_way)
+        try:
+            self._meet(world, request)
+        finally:
+            with world.lock:
+                world.under_way -= 1
+
+    def _meet(self, world: EarthEngine, request: Asked) -> None:
         fault = world.fault(request)
         if fault is not None and fault.hang_up_after is None:
             self._send(fault.status, fault.body, fault.headers)
             return
         try:
             content = self._answer(world, request)
-        except _Refused as refused:
+        except _RefusedError as refused:
             self._send(*refusal(refused.status, str(refused)))
         except Exception as error:  # noqa: BLE001 - the client is told at once, and the test fails
             world.mistakes.append(repr(error))
@@ -183,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         if request.path == "/token":
             return _token(world, request)
         if not request.authorization.startswith("Bearer ya29."):
-            raise _Refused(401, "Request is missing required authentication credential.")
+            raise _RefusedError(401, "Request is missing required authentication credential.")
         if request.path == "/$discovery/rest":
             return json.dumps(discovery(world.url)).encode()
         if request.path.endswith("/algorithms"):
@@ -191,8 +212,9 @@ class _Handler(BaseHTTPRequestHandler):
         if request.path.endswith(":listAssets"):
             return _listing(world, request, parse_qs(urlsplit(self.path).query))
         if request.path.endswith("/image:computePixels"):
-            return _pixels(world, request)
-        raise _Refused(404, "Not found")
+            with world.computing:
+                return _pixels(world, request)
+        raise _RefusedError(404, "Not found")
 
     def _send(
         self, status: int, body: bytes, headers: dict[str, str], hang_up_after: int | None = None
@@ -220,11 +242,11 @@ def _token(world: EarthEngine, request: Asked) -> bytes:
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     try:
-        claims = jwt.decode(
+        claims = jwt.decode(  # type: ignore[no-untyped-call]
             request.body["assertion"], certs=public, audience="https://oauth2.googleapis.com/token"
         )
     except (GoogleAuthError, ValueError) as error:
-        raise _Refused(400, "invalid_grant") from error
+        raise _RefusedError(400, "invalid_grant") from error
     assert claims["iss"] == ACCOUNT
     assert claims["scope"] == "https://www.googleapis.com/auth/earthengine.readonly"
     token = {"access_token": f"ya29.SECRET{request.number}", "expires_in": 3600, "token_type": "Bearer"}
@@ -257,10 +279,10 @@ def _listing(world: EarthEngine, request: Asked, query: dict[str, list[str]]) ->
 def _pixels(world: EarthEngine, request: Asked) -> bytes:
     """Pixels in NumPy's format, within the limits of the service."""
     if request.body["fileFormat"] != "NPY":
-        raise _Refused(400, f"Invalid file format {request.body['fileFormat']}")
+        raise _RefusedError(400, f"Invalid file format {request.body['fileFormat']}")
     grid = request.grid
     if max(grid.width, grid.height) > world.longest_side:
-        raise _Refused(
+        raise _RefusedError(
             400,
             f"Pixel grid dimensions ({grid.width}x{grid.height}) must be less than or equal to "
             f"{world.longest_side}.",
@@ -273,11 +295,11 @@ def _pixels(world: EarthEngine, request: Asked) -> bytes:
     try:
         kinds = [(name, band.kind) for name, band in computed(replace(grid, width=1, height=1)).items()]
     except GraphError as error:
-        raise _Refused(400, str(error)) from error
+        raise _RefusedError(400, str(error)) from error
     # A mask counts as a byte of every band.
     size = grid.width * grid.height * sum(np.dtype(kind).itemsize + 1 for _, kind in kinds)
     if size > world.most_bytes or len(kinds) > world.most_bands:
-        raise _Refused(
+        raise _RefusedError(
             400,
             f"Total request size ({size} bytes) must be less than or equal to {world.most_bytes} bytes.",
         )
@@ -388,19 +410,18 @@ def sentinel2_asset(item: dict[str, Any], folder: Path) -> Asset:
         for band, key in (("B4", "B04"), ("B3", "B03"), ("B2", "B02"))
     }
     rasters["SCL"] = Raster(folder / item["assets"]["SCL"]["href"].rpartition("/")[2], nodata=0)
-    sensed, made = told["datetime"], np.datetime64(told["s2:generation_time"].rstrip("Z"), "ms")
-    stamp = [
-        str(np.datetime64(each, "s")).replace("-", "").replace(":", "") for each in (sensed.rstrip("Z"), made)
-    ]
+    sensed = datetime.fromisoformat(told["datetime"])
+    made = datetime.fromisoformat(told["s2:generation_time"])
+    name = f"{sensed:%Y%m%dT%H%M%S}_{made:%Y%m%dT%H%M%S}_T{told['s2:mgrs_tile']}"
     about = {
-        "id": f"{SENTINEL2}/{stamp[0]}_{stamp[1]}_T{told['s2:mgrs_tile']}",
-        "startTime": sensed,
-        "endTime": sensed,
+        "id": f"{SENTINEL2}/{name}",
+        "startTime": told["datetime"],
+        "endTime": told["datetime"],
         "properties": {
             "CLOUDY_PIXEL_PERCENTAGE": told["eo:cloud_cover"],
             "MGRS_TILE": told["s2:mgrs_tile"],
             "PROCESSING_BASELINE": told["s2:processing_baseline"],
-            "GENERATION_TIME": int(made.astype(np.int64)),
+            "GENERATION_TIME": round(made.timestamp() * 1000),
         },
     }
     return Asset(_told(about, item, rasters), rasters)

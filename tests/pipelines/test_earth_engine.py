@@ -7,6 +7,7 @@ import pickle
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import ee
 import numpy as np
 import pyarrow as pa
 import pytest
+import rasterio
 import stamina
 
 from gl10m.manifest.schema import ITEMS
@@ -22,7 +24,7 @@ from gl10m.scene.acquisition import NAIP_WINDOW, SENTINEL2_WINDOW, Window
 from gl10m.scene.footprint import FOOTPRINT_DEGREES, HR_PIXELS, LR_PIXELS, Footprint
 from pipelines.sources.asset_urls import RefusedAddressError
 from pipelines.sources.earth_engine import EarthEngineImagery
-from pipelines.sources.earth_engine_session import EarthEngineAccessError
+from pipelines.sources.earth_engine_session import MOST_A_SECOND, MOST_AT_ONCE, EarthEngineAccessError
 from pipelines.sources.imagery import DamagedRasterError, Sensor, SourceUnavailableError
 from pipelines.sources.items import MalformedItemError
 from pipelines.sources.stac import StacImagery
@@ -34,10 +36,13 @@ from tests.pipelines.earth_engine_server import (
     EarthEngine,
     naip_asset,
     refusal,
+    sentinel2_asset,
     serving,
 )
-from tests.pipelines.imagery_server import Fault
-from tests.pipelines.ruler import frame, naip_item, outline, write_tiff
+from tests.pipelines.imagery_server import Fault, World
+from tests.pipelines.imagery_server import serving as stac_serving
+from tests.pipelines.ruler import frame, naip_item, outline, sentinel2_item, write_tiff
+from tests.pipelines.test_cog import REAL, centre, outline_of
 from tests.pipelines.test_earth_engine_alignment import drawn
 
 FOOTPRINT = Footprint(-98.1, 29.3)
@@ -75,8 +80,8 @@ def at_once() -> Iterator[None]:
         yield
 
 
-def sentinel2(service: EarthEngine) -> pa.Table:
-    found = EarthEngineImagery().search(Sensor.SENTINEL2, FOOTPRINT.bounds, SENTINEL2_WINDOW)
+def sentinel2(service: EarthEngine, place: Footprint = FOOTPRINT) -> pa.Table:
+    found = EarthEngineImagery().search(Sensor.SENTINEL2, place.bounds, SENTINEL2_WINDOW)
     service.requests.clear()
     return found
 
@@ -127,7 +132,8 @@ def test_a_sentinel_2_image_tells_what_matching_asks(service: EarthEngine) -> No
     assert (row["scale"], row["offset"]) == (1e-4, 0.0)  # harmonised already
 
 
-def test_ground_at_the_edge_of_a_wide_region_is_found(service: EarthEngine) -> None:
+@pytest.mark.usefixtures("service")
+def test_ground_at_the_edge_of_a_wide_region_is_found() -> None:
     """A great circle between the southern corners runs north of the southern edge."""
     west, south, _, north = FOOTPRINT.bounds
     wide = (west - 6, north + 0.01, west + 6, north + 3)
@@ -193,7 +199,7 @@ def test_an_image_is_asked_for_on_exactly_the_footprints_grid(service: EarthEngi
 def test_no_data_and_black_are_told_apart_and_the_earlier_row_wins(
     service: EarthEngine, tmp_path: Path
 ) -> None:
-    """Two quads overlap in the middle; the west has a black stripe, and the east ends before the footprint."""
+    """Two quads overlap in the middle; both have a black stripe, and the east of the footprint has none."""
     service.assets = {}
     for name, level, west, east in (("first", 200, 0.3, 0.8), ("second", 100, -0.1, 0.6)):
         affine, height, width = frame(FOOTPRINT, 26914, 1.0, west=west, east=east)
@@ -220,7 +226,8 @@ def test_no_data_and_black_are_told_apart_and_the_earlier_row_wins(
     assert shown.pixels[:, ~shown.observed].max() == 0
 
 
-def test_four_bands_of_bytes_would_be_too_much_and_one_packed_band_is_not(service: EarthEngine) -> None:
+@pytest.mark.usefixtures("service")
+def test_four_bands_of_bytes_would_be_too_much_and_one_packed_band_is_not() -> None:
     """The service counts a byte for each mask; the real client library brings its refusal."""
     imagery = EarthEngineImagery()
     imagery.sign_in()
@@ -268,7 +275,7 @@ def test_a_request_that_is_too_large_becomes_parts_put_together_again(service: E
 def test_what_is_too_much_even_in_small_parts_ends(service: EarthEngine) -> None:
     items = sentinel2(service)
     service.fault = answering(refused(400, "User memory limit exceeded."), times=10_000)
-    with pytest.raises(SourceUnavailableError, match="memory limit exceeded.*Not even for"):
+    with pytest.raises(SourceUnavailableError, match=r"memory limit exceeded.*Not even for"):
         EarthEngineImagery().read_sentinel2(items, FOOTPRINT)
     assert len(service.asked(PIXELS)) < 10
 
@@ -390,6 +397,73 @@ def test_items_of_another_source_are_refused(service: EarthEngine) -> None:
         StacImagery(url="http://127.0.0.1:9").read_sentinel2(moved, FOOTPRINT)
 
 
+def test_threads_of_a_process_share_its_slots_and_its_pace(service: EarthEngine) -> None:
+    items = sentinel2(service)
+    service.most_at_once = 0
+    with ThreadPoolExecutor(12) as threads:
+        shown = list(threads.map(lambda _: EarthEngineImagery().read_sentinel2(items, FOOTPRINT), range(12)))
+    assert all(np.array_equal(each.reflectance, shown[0].reflectance) for each in shown)
+    assert 2 <= service.most_at_once <= MOST_AT_ONCE
+    arrivals = [request.arrived for request in service.asked(PIXELS)]
+    assert len(arrivals) == 12
+    assert max(arrivals) - min(arrivals) >= 10 / MOST_A_SECOND
+
+
+# Real pixels: the same rasters as the STAC source reads.
+
+
+def real_rasters(*names: str) -> Path:
+    for name in names:
+        if not (REAL / name).exists():
+            pytest.skip(f"needs the real imagery in {REAL / name}")
+    return REAL
+
+
+def test_real_naip_agrees_with_the_other_reader(service: EarthEngine) -> None:
+    name = "m_3211605_ne_11_060_20200415"  # a crop at 0.6 m; its day is moved into the window of NAIP
+    path = real_rasters(f"naip/{name}.tif") / f"naip/{name}.tif"
+    with rasterio.open(path) as raster:
+        west, south, east, north = raster.bounds
+        epsg = raster.crs.to_epsg()
+    place = centre(epsg, (west + east) / 2, (south + north) / 2)
+    item = naip_item(name, "2022-04-15", epsg, outline_of(place), href=f"{name}.tif")
+    service.assets = {}
+    service.add(naip_asset(item, path))
+    shown = EarthEngineImagery().read_naip(
+        EarthEngineImagery().search(Sensor.NAIP, place.bounds, NAIP_WINDOW), place
+    )
+    with stac_serving(World(files={f"{name}.tif": path.read_bytes()}, items=[item])) as world:
+        other = StacImagery(url=world.url)
+        expected = other.read_naip(other.search(Sensor.NAIP, place.bounds, NAIP_WINDOW), place)
+    both = shown.observed & expected.observed
+    assert both.sum() > 0.9 * expected.observed.sum()
+    assert 10_000 < both.sum() < 50_000
+    # The kernel is not widened, and so is sharper; the ground is the same.
+    difference = np.abs(shown.pixels.astype(int) - expected.pixels)[:, both]
+    assert difference.mean() < 4
+    assert np.corrcoef(shown.pixels[:, both].ravel(), expected.pixels[:, both].ravel())[0, 1] > 0.98
+
+
+def test_real_sentinel_2_agrees_with_the_other_reader(service: EarthEngine) -> None:
+    bands = ("B04", "B03", "B02", "cloud_mask")
+    folder = real_rasters(*(f"sentinel2_10m/{band}.tif" for band in bands)) / "sentinel2_10m"
+    place = centre(32633, 824_967, 5_000)
+    item = sentinel2_item("s", "2023-07-06", 32633, outline_of(place), "s2")
+    item["assets"]["SCL"]["href"] = "s2/cloud_mask.tif"
+    service.assets = {}
+    service.add(sentinel2_asset(item, folder))
+    shown = EarthEngineImagery().read_sentinel2(sentinel2(service, place), place)
+    files = {f"s2/{band}.tif": (folder / f"{band}.tif").read_bytes() for band in bands}
+    with stac_serving(World(files=files, items=[item])) as world:
+        other = StacImagery(url=world.url)
+        found = other.search(Sensor.SENTINEL2, place.bounds, SENTINEL2_WINDOW)
+        expected = other.read_sentinel2(found, place)
+    assert np.array_equal(shown.observed, expected.observed)
+    assert (shown.classification == expected.classification).mean() > 0.999
+    # Whole counts here, fractions there; and the loopback's warp is another one.
+    assert np.abs(shown.reflectance - expected.reflectance).mean() < 1e-3
+
+
 # Signing in
 
 
@@ -418,7 +492,7 @@ def test_without_credentials_the_remedy_is_named(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
-    with pytest.raises(EarthEngineAccessError, match="nobody is signed in. Run `earthengine authenticate`"):
+    with pytest.raises(EarthEngineAccessError, match=r"nobody is signed in\. Run `earthengine authenticate`"):
         EarthEngineImagery().sign_in()
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "secret-place.json"))
     with pytest.raises(EarthEngineAccessError, match="names no file with a key") as caught:
@@ -440,7 +514,7 @@ def test_without_a_project_the_remedy_is_named(
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "login.json"))
     monkeypatch.delenv("EARTHENGINE_PROJECT")
     monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
-    with pytest.raises(EarthEngineAccessError, match="needs a Cloud project.*in EARTHENGINE_PROJECT"):
+    with pytest.raises(EarthEngineAccessError, match=r"needs a Cloud project.*in EARTHENGINE_PROJECT"):
         EarthEngineImagery().sign_in()
     monkeypatch.setenv("EARTHENGINE_PROJECT", "../../x")
     with pytest.raises(EarthEngineAccessError, match="EARTHENGINE_PROJECT names a Cloud project"):
@@ -462,7 +536,7 @@ def test_an_account_that_may_not_is_told_what_to_do(service: EarthEngine, status
     service.fault = answering(refused(status, message), times=99)
     with pytest.raises(EarthEngineAccessError, match=rf"HTTP {status}.*earthengine authenticate") as caught:
         EarthEngineImagery().read_sentinel2(items, FOOTPRINT)
-    assert message.split(":")[0].rstrip(".") in str(caught.value)
+    assert message.split(":", maxsplit=1)[0].rstrip(".") in str(caught.value)
     says_nothing_of_the_request(caught.value)
 
 
@@ -471,7 +545,7 @@ def test_a_key_that_is_refused_is_told(
 ) -> None:
     stranger = EarthEngine(url=service.url)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(stranger.write_key(tmp_path / "key.json")))
-    with pytest.raises(EarthEngineAccessError, match="no access token.*invalid_grant") as caught:
+    with pytest.raises(EarthEngineAccessError, match=r"no access token.*invalid_grant") as caught:
         EarthEngineImagery().sign_in()
     says_nothing_of_the_request(caught.value)
 
