@@ -1,8 +1,8 @@
-"""Earth Engine through its own client library: signed in once a process, paced, bounded, asked again.
+"""Earth Engine through its own client library: signed in once a process, asked again, errors told apart.
 
 The library would try a call again by itself, five times and blindly, and then say what went wrong without the
-HTTP status. Its own tries are switched off here, and its requests go through a transport of ours that notes
-status and Retry-After; so a call is tried again in one place only, and by what the server said.
+HTTP status. Its own tries are switched off here, and its requests go through `earth_engine_transport`, which
+notes status and Retry-After; so a call is tried again in one place only, and by what the server said.
 """
 
 import functools
@@ -10,21 +10,19 @@ import logging
 import os
 import re
 import threading
-import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import ee
 import google.auth
 import googleapiclient.errors
-import httplib2
-import requests
 import stamina
 from google.auth.exceptions import GoogleAuthError, TransportError
 
 from pipelines.sources.asset_urls import RefusedAddressError, redacted, unsigned, without_queries
+from pipelines.sources.earth_engine_transport import Transport
 from pipelines.sources.imagery import DamagedRasterError, SourceUnavailableError
 
 HIGH_VOLUME = "https://earthengine-highvolume.googleapis.com"
@@ -41,21 +39,6 @@ KEY_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 
 SCOPES = ("https://www.googleapis.com/auth/earthengine.readonly",)
 """What a service account asks to be allowed: reading suffices for every call made here."""
-
-MOST_AT_ONCE = 4
-"""Requests of one process under way at a time. A project may have 40; a build has a process a core."""
-
-MOST_A_SECOND = 10.0
-"""Requests that one process begins in a second. A project may begin 100."""
-
-CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 320.0
-"""Patience with a connection and with an answer; Earth Engine itself ends a computation after 300 s."""
-
-MOST_BYTES = 128 << 20
-"""An answer longer than this is not read: pixels have 48 MB at most, a page of items some 10."""
-
-LONGEST_PAUSE_SECONDS = 120.0
-"""A Retry-After beyond this is cut to it."""
 
 LONGEST_CALL_SECONDS = 1800.0
 """Time for all attempts of one call together."""
@@ -178,7 +161,7 @@ def _once(ask: Callable[[], _Answer]) -> _Answer:
     raise refusal
 
 
-def _refusal(error: Exception, transport: "_Transport | None") -> Refusal:
+def _refusal(error: Exception, transport: Transport | None) -> Refusal:
     """What an exception of the library and its helpers tells, with the last answer's status."""
     status, retry_after = transport.noted if transport else (None, None)
     said = _plain(str(getattr(error, "reason", None) or error)) or type(error).__name__
@@ -218,7 +201,7 @@ def _told(what: str, refusal: Refusal, attempts: int) -> Exception:
     return DamagedRasterError(said)
 
 
-def _connected() -> "_Transport":
+def _connected() -> Transport:
     """The library, signed in with what the environment names; once a process.
 
     Raises:
@@ -231,14 +214,14 @@ def _connected() -> "_Transport":
 
 
 @functools.lru_cache(maxsize=1)
-def _initialised(address: str, project: str | None, key_file: str | None) -> "_Transport":
+def _initialised(address: str, project: str | None, key_file: str | None) -> Transport:
     """Initialise the library, whose state is one for the whole process."""
     if project is not None and not _PROJECT.fullmatch(project):
         raise EarthEngineAccessError(
             f"{PROJECTS[0]} names a Cloud project, such as my-project-123; got {project[:40]!r}"
         )
     credentials = _credentials(key_file)
-    transport = _Transport()
+    transport = Transport()
     # It would write bodies of answers into the log.
     logging.getLogger("googleapiclient.http").setLevel(logging.ERROR)
     ee.Reset()
@@ -301,83 +284,3 @@ def _credentials(key_file: str | None) -> Any:  # noqa: ANN401 - google-auth has
             f"service account's key in {KEY_FILE}."
         )
     raise fault
-
-
-class _Transport:
-    """What the library sends its requests through: the face of httplib2, paced, bounded and remembered."""
-
-    def __init__(self) -> None:
-        self._session = requests.Session()
-        self._slots = threading.BoundedSemaphore(MOST_AT_ONCE)
-        self._pace = threading.Lock()
-        self._next = 0.0
-        self._mine = threading.local()
-
-    @property
-    def noted(self) -> tuple[int | None, float | None]:
-        """HTTP status of this thread's last answer, and the seconds it asked to wait."""
-        return getattr(self._mine, "status", None), getattr(self._mine, "retry_after", None)
-
-    def forget(self) -> None:
-        """Forget this thread's last answer."""
-        self._mine.status = self._mine.retry_after = None
-
-    def request(
-        self,
-        uri: str,
-        method: str = "GET",
-        body: Any = None,  # noqa: ANN401 - httplib2's own
-        headers: Mapping[str, str] | None = None,
-        **_: object,
-    ) -> tuple[httplib2.Response, bytes]:
-        """Send one request.
-
-        Raises:
-            ConnectionError: no whole answer came.
-            TimeoutError: none came in time.
-        """
-        self.forget()
-        with self._slots:
-            self._wait_for_turn()
-            try:
-                answer, content = self._answer(uri, method, body, headers)
-            except requests.Timeout:
-                fault: OSError = TimeoutError("no answer in time")
-            except requests.RequestException as error:
-                fault = ConnectionError(type(error).__name__)
-            else:
-                self._note(answer)
-                return httplib2.Response({**answer.headers, "status": str(answer.status_code)}), content
-        raise fault
-
-    def _answer(
-        self, uri: str, method: str, body: object, headers: Mapping[str, str] | None
-    ) -> tuple[requests.Response, bytes]:
-        with self._session.request(
-            method,
-            uri,
-            data=body,  # type: ignore[arg-type]
-            headers=dict(headers or {}),
-            timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
-            stream=True,
-            allow_redirects=False,
-        ) as answer:
-            content = bytearray()
-            for part in answer.iter_content(1 << 20):
-                content += part
-                if len(content) > MOST_BYTES:
-                    raise requests.RequestException(f"an answer of more than {MOST_BYTES} bytes")
-        return answer, bytes(content)
-
-    def _note(self, answer: requests.Response) -> None:
-        self._mine.status = answer.status_code
-        told = answer.headers.get("Retry-After", "")
-        self._mine.retry_after = min(float(told), LONGEST_PAUSE_SECONDS) if told.isdigit() else None
-
-    def _wait_for_turn(self) -> None:
-        """Begin no more requests in a second than is polite."""
-        with self._pace:
-            now = time.monotonic()
-            start = max(now, self._next)
-            self._next = start + 1 / MOST_A_SECOND
-        time.sleep(start - now)

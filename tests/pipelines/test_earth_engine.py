@@ -24,7 +24,8 @@ from gl10m.scene.acquisition import NAIP_WINDOW, SENTINEL2_WINDOW, Window
 from gl10m.scene.footprint import FOOTPRINT_DEGREES, HR_PIXELS, LR_PIXELS, Footprint
 from pipelines.sources.asset_urls import RefusedAddressError
 from pipelines.sources.earth_engine import EarthEngineImagery
-from pipelines.sources.earth_engine_session import MOST_A_SECOND, MOST_AT_ONCE, EarthEngineAccessError
+from pipelines.sources.earth_engine_session import EarthEngineAccessError
+from pipelines.sources.earth_engine_transport import MOST_A_SECOND, MOST_AT_ONCE
 from pipelines.sources.imagery import DamagedRasterError, Sensor, SourceUnavailableError
 from pipelines.sources.items import MalformedItemError
 from pipelines.sources.stac import StacImagery
