@@ -24,7 +24,7 @@ from pipelines.execution.cluster import TaskFailure, cluster, run
 from pipelines.execution.fragments import RECEIPTS, Receipts, scene_key
 from pipelines.execution.journal import Journal, Transaction
 from pipelines.execution.lock import locked
-from pipelines.fetch import Batch, batches, fetch, parameters_key
+from pipelines.fetch import Batch, Watch, batches, fetch, parameters_key
 from pipelines.inputs import (
     WORLD,
     BuildRequest,
@@ -37,7 +37,8 @@ from pipelines.inputs import (
 from pipelines.publish import Account, about_other_regions, available, publish
 from pipelines.region import RegionJob, RegionPlan, Sources, prepare
 from pipelines.sources.extracts import Extract
-from pipelines.sources.retrying import announce_retries
+from pipelines.sources.patience import Patience
+from pipelines.sources.retrying import Tally, announce_retries, counted
 from pipelines.world.demo import assemble, demo_region
 
 _Task = TypeVar("_Task")
@@ -67,11 +68,12 @@ def build(request: BuildRequest) -> BuildReport:
         UnknownRegionError: a region is no state and has no OSM file.
         SourceError: sources that do not go together.
         BuildLockedError: another build writes into the same folder.
+        SourcesDownError: batch after batch failed; what was fetched is kept.
         OSError: the folder cannot be written, or a source cannot be reached.
     """
     announce_retries()
     files = osm_files(request)
-    parameters = config.load(request.config)
+    parameters, patience = config.load(request.config), config.load_patience(request.config)
     class_map = read_class_map(request.class_map)
     with locked(request.root), contextlib.ExitStack() as stack:
         journal = Journal(request.root)
@@ -81,8 +83,8 @@ def build(request: BuildRequest) -> BuildReport:
         client = stack.enter_context(cluster(request.workers, request.scheduler))
         if request.synthetic:
             _make_world(client, request)
-        sources = open_sources(request, stack)
-        extracts = {region: find_extract(request, region, files) for region in request.regions}
+        sources = open_sources(request, stack, patience)
+        extracts = {region: find_extract(request, region, files, patience) for region in request.regions}
         jobs = [
             RegionJob(
                 region=region,
@@ -100,12 +102,13 @@ def build(request: BuildRequest) -> BuildReport:
         keys = {region: _keys(plan, parameters, sources) for region, plan in plans.items()}
         if request.dry_run:
             return BuildReport(text=_cost(keys), failed=0)
-        _fetch(client, request.root, jobs, plans, keys)
+        tally = _fetch(client, request.root, jobs, plans, keys, patience=patience)
         accounts = [_account(request, job, plans[job.region], keys[job.region], extracts) for job in jobs]
         _tell("publishing shards and manifests")
         publish(request.root, accounts, class_map)
     failed = sum(values(item.receipts, "outcome").count("failed") for item in accounts)
-    return BuildReport(text=_summary(request.root, failed), failed=failed)
+    tally.add(counted())
+    return BuildReport(text=_summary(request.root, failed, tally), failed=failed)
 
 
 def _make_world(client: Client, request: BuildRequest) -> None:
@@ -191,8 +194,10 @@ def _fetch(
     jobs: list[RegionJob],
     plans: dict[str, RegionPlan],
     keys: dict[str, dict[str, str]],
-) -> None:
-    """Ask for the images of every scene that is not finished."""
+    *,
+    patience: Patience,
+) -> Tally:
+    """Ask for the images of every scene that is not finished; gives the faults that were met."""
     receipts = Receipts(Journal(root)).load()
     at_hand = available(root, receipts)
     finished = at_hand | set(values(where(receipts, "outcome", {"rejected"}), "scene_key"))
@@ -213,12 +218,18 @@ def _fetch(
                     sources=job.sources,
                     parameters=job.parameters,
                     journal=job.journal,
+                    patience=patience,
                 )
             )
-    _run_batches(client, tasks)
+    return _run_batches(client, tasks, Watch(patience.hopeless_batches))
 
 
-def _run_batches(client: Client, tasks: list[Batch]) -> None:
+def _run_batches(client: Client, tasks: list[Batch], watch: Watch) -> Tally:
+    """Run the batches.
+
+    Raises:
+        SourcesDownError: one after the other fails altogether.
+    """
     counts = {"kept": 0, "rejected": 0, "failed": 0}
     total = sum(len(task.keys) for task in tasks)
     _tell(f"imagery: {total:,} scenes to fetch")
@@ -227,11 +238,15 @@ def _run_batches(client: Client, tasks: list[Batch]) -> None:
             if isinstance(result, TaskFailure):
                 # The scenes of the batch have no receipt: the next run asks for them again.
                 _LOG.warning("a batch of %s failed: %s", batch.region, result.cause)
+                watch.note(kept=0, failed=len(batch.keys), cause=str(result.cause))
             else:
-                for name, count in result.items():
-                    counts[name] += count
+                for name in counts:
+                    counts[name] += getattr(result, name)
+                watch.tally.add(result.tally)
+                watch.note(kept=result.kept, failed=result.failed, cause=result.cause)
             bar.update(len(batch.keys))
             bar.set_postfix(counts, refresh=False)
+    return watch.tally
 
 
 def _account(
@@ -287,8 +302,10 @@ def _cost(keys: dict[str, dict[str, str]]) -> str:
     return "\n".join([*lines, "", estimate.describe_matched(total)])
 
 
-def _summary(root: Path, failed: int) -> str:
+def _summary(root: Path, failed: int, tally: Tally) -> str:
     lines = [funnel.describe_root(root)]
+    if str(tally):
+        lines.append(f"\n{tally}")
     if failed:
         lines.append(
             f"\n{failed:,} scenes could not be fetched; manifests/rejections.parquet says why. "

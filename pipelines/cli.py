@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gl10m.cli import EXIT_FAILURES, EXIT_INTERRUPTED, root_option
+from gl10m.cli import EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_USAGE, root_option
 
 
 class Listed(click.ParamType[tuple[str, ...]]):
@@ -124,33 +124,54 @@ def build(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands over 
 
 
 @click.command()
-@click.option("--osm", type=_FILE, required=True, help="OSM file: .osm.pbf, .osm, .osm.gz or .osm.bz2.")
+@click.option(
+    "--osm",
+    type=str,
+    required=True,
+    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s) address.",
+)
 @click.option("--out", type=_FILE, help="GeoParquet of candidates; OSM.candidates.parquet if not given.")
 @click.option("--state", default="XX", show_default=True, help="Two letters that stand in the scene ids.")
 @_class_map_option
 @_config_option
-def candidates(osm: Path, out: Path | None, state: str, class_map: Path | None, config: Path | None) -> None:
+@click.option(
+    "--compare-presets",
+    is_flag=True,
+    help="Also print what each preset of [footprints] keeps; only the configured one is written.",
+)
+def candidates(
+    osm: str,
+    out: Path | None,
+    state: str,
+    class_map: Path | None,
+    config: Path | None,
+    *,
+    compare_presets: bool,
+) -> None:
     """Turn one OSM file into candidate scenes: the OSM half of a build, alone.
 
     \b
     Example:
       gl10m candidates --osm bangor.osm.pbf --out bangor.parquet --state ME
+      gl10m candidates --osm bangor.osm.pbf --compare-presets
     """
     from pipelines import single_file
 
-    target = out or osm.with_name(f"{osm.name}.candidates.parquet")
-    click.echo(single_file.candidates(osm, target, state.upper(), class_map, config))
+    click.echo(
+        single_file.candidates(osm, out, state.upper(), class_map, config, compare_presets=compare_presets)
+    )
 
 
 @click.group()
 def classes() -> None:
-    """List, explain and check the classes and the OSM tags that mean them.
+    """List, explain, check and count the classes and the OSM tags that mean them.
 
     \b
     Examples:
       gl10m classes list
       gl10m classes explain leisure=golf_course
       gl10m classes check my-classes.toml
+      gl10m classes report maine.osm.pbf
     """
 
 
@@ -167,14 +188,19 @@ def list_classes(class_map: Path | None) -> None:
 
     found = ClassMap.bundled() if class_map is None else ClassMap.from_file(class_map)
     for concept in found.concepts:
-        click.echo(f"{concept.id:>3}  {concept.name:<18} {concept.kind:<11} {concept.paper_count or 0:>7,}")
+        count = "" if concept.paper_count is None else f"{concept.paper_count:,}"
+        click.echo(f"{concept.id:>3}  {concept.name:<18} {concept.kind:<11} {count:>7}")
 
 
 @classes.command("explain")
 @click.argument("tags", nargs=-1, required=True)
 @_class_map_option
 @click.option(
-    "--area", type=float, default=10_000.0, show_default=True, help="Area of the object, square metres."
+    "--area",
+    type=click.FloatRange(0, max_open=True, max=1e15),
+    default=10_000.0,
+    show_default=True,
+    help="Area of the object, square metres.",
 )
 @click.option("--relation", is_flag=True, help="The object is a multipolygon relation, not a closed way.")
 def explain_classes(tags: tuple[str, ...], class_map: Path | None, area: float, *, relation: bool) -> None:
@@ -202,16 +228,53 @@ def explain_classes(tags: tuple[str, ...], class_map: Path | None, area: float, 
 @classes.command("check")
 @click.argument("file", type=_FILE)
 def check_classes(file: Path) -> None:
-    """Check a class map of your own; errors name the class and the line.
+    """Check a class map of your own; errors name the class and the line, one a line.
 
     \b
     Example:
       gl10m classes check my-classes.toml
     """
-    from gl10m.scene.class_map import ClassMap
+    from gl10m.scene.class_map import ClassMap, ClassMapError
 
-    found = ClassMap.from_file(file)
+    try:
+        found = ClassMap.from_file(file)
+    except ClassMapError as error:
+        click.echo(str(error), err=True)
+        raise click.exceptions.Exit(EXIT_USAGE) from None
     click.echo(f"{file}: {len(found)} classes, digest {found.digest[:12]}")
+
+
+@classes.command("schema")
+def classes_schema() -> None:
+    """Print the form of a class map as JSON schema, for editors that check TOML while you type.
+
+    \b
+    Example:
+      gl10m classes schema > class-map.schema.json
+    """
+    import json
+
+    from gl10m.scene.class_map_file import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+@classes.command("report")
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+@_class_map_option
+def report_classes(files: tuple[Path, ...], class_map: Path | None) -> None:
+    """Count the polygons of each class in OSM files, and say why a class has none.
+
+    \b
+    Example:
+      gl10m classes report maine.osm.pbf bangor.osm.gz
+      gl10m classes report maine.osm.pbf --class-map my-classes.toml
+    """
+    from pipelines import class_report
+    from pipelines.inputs import read_class_map
+
+    chosen = read_class_map(class_map)
+    click.echo(class_report.as_text([class_report.count(file, chosen) for file in files], chosen))
 
 
 @click.command()

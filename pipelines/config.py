@@ -6,16 +6,19 @@ The parameters themselves, their units and their defaults stand in the stages' o
 import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic
 
+from pipelines.sources.patience import Patience
 from pipelines.stages.coverage import CoverageParameters
-from pipelines.stages.footprints import FootprintParameters
+from pipelines.stages.footprints import PRESETS, FootprintParameters
 from pipelines.stages.hr import HRParameters
 from pipelines.stages.lr import LRParameters
 from pipelines.stages.matching import MatchParameters
 from pipelines.stages.subsampling import SubsamplingParameters
+
+_Parameters = TypeVar("_Parameters")
 
 
 class ConfigurationError(ValueError):
@@ -38,7 +41,11 @@ class BuildParameters:
         return asdict(self)
 
 
+NETWORK = "network"
+"""The section that decides how the network is asked, and nothing of what a data set holds."""
+
 _ADAPTER = pydantic.TypeAdapter(BuildParameters)
+_PATIENCE = pydantic.TypeAdapter(Patience)
 
 
 def load(path: Path | None) -> BuildParameters:
@@ -48,6 +55,7 @@ def load(path: Path | None) -> BuildParameters:
         path: a file such as
 
             [footprints]
+            preset = "sar"
             thinning_degrees = 0.024
 
             [matching]
@@ -57,28 +65,80 @@ def load(path: Path | None) -> BuildParameters:
         FileNotFoundError: there is no such file.
         ConfigurationError: the file is not TOML, or a key or a value is not one of a stage's.
     """
+    sections = _sections(path)
+    sections.pop(NETWORK, None)
+    return _validated(_ADAPTER, sections, path, ())
+
+
+def load_patience(path: Path | None) -> Patience:
+    """How the network is asked: the section [network] of the same file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ConfigurationError: as of `load`.
+    """
+    return _validated(_PATIENCE, _sections(path).get(NETWORK, {}), path, (NETWORK,))
+
+
+def _sections(path: Path | None) -> dict[str, Any]:
+    """What a file says, its names checked."""
     if path is None:
-        return BuildParameters()
+        return {}
     if not path.is_file():
         raise FileNotFoundError(f"no configuration file at {path}. Check the path given with --config.")
     try:
         sections = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from error
+    except RecursionError:
+        raise ConfigurationError(f"{path} is no configuration: its values are nested without end") from None
+    sections = _with_preset(path, sections)
     _refuse_unknown(path, sections)
+    return sections
+
+
+def _validated(
+    adapter: pydantic.TypeAdapter[_Parameters],
+    said: dict[str, Any],
+    path: Path | None,
+    place: tuple[str, ...],
+) -> _Parameters:
     try:
-        return _ADAPTER.validate_python(sections)
+        return adapter.validate_python(said)
     except pydantic.ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg'].lower()}, got {fault['input']!r}"
-            for fault in error.errors()
-        )
+        faults = "; ".join(_in_words(place, fault) for fault in error.errors())
         raise ConfigurationError(f"{path}: {faults}") from error
+
+
+def _in_words(section: tuple[str, ...], fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    """One fault: the key, the rule and what was found."""
+    place = ".".join(str(part) for part in (*section, *fault["loc"]))
+    if fault["type"] == "value_error":  # said by a stage's parameters, with what was found
+        return f"{place}: {fault['msg'].removeprefix('Value error, ')}"
+    return f"{place}: {fault['msg'].lower()}, got {fault['input']!r}"
+
+
+def _with_preset(path: Path, sections: dict[str, Any]) -> dict[str, Any]:
+    """The sections, with the numbers of a preset under those that the file names itself.
+
+    Raises:
+        ConfigurationError: there is no such preset.
+    """
+    written = sections.get("footprints")
+    if not isinstance(written, dict) or "preset" not in written:
+        return sections
+    own = {key: value for key, value in written.items() if key != "preset"}
+    preset = PRESETS.get(written["preset"]) if isinstance(written["preset"], str) else None
+    if preset is None:
+        raise ConfigurationError(
+            f"{path}: no preset {written['preset']!r} in [footprints]; there are {', '.join(PRESETS)}"
+        )
+    return {**sections, "footprints": {**asdict(preset), **own}}
 
 
 def _refuse_unknown(path: Path, sections: dict[str, Any]) -> None:
     """Name the unknown key and those there are; pydantic would let it pass in a dataclass."""
-    known = asdict(BuildParameters())
+    known = {**asdict(BuildParameters()), NETWORK: asdict(Patience())}
     for section, values in sections.items():
         if section not in known:
             raise ConfigurationError(f"{path}: no section [{section}]; there are {', '.join(known)}")

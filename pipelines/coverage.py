@@ -16,16 +16,20 @@ from gl10m.manifest.schema import COVERAGE
 from pipelines import config
 from pipelines.config import BuildParameters
 from pipelines.execution.lock import locked
-from pipelines.inputs import WORLD, BuildRequest, find_extract, open_sources, osm_files
+from pipelines.inputs import WORLD, BuildRequest, find_extract, open_sources, osm_files, source_name
 from pipelines.region import Sources
 from pipelines.sources.extracts import Extract
 from pipelines.sources.imagery import Sensor
 from pipelines.sources.osm_file import OsmFileError, readable
+from pipelines.sources.retrying import announce_retries
 from pipelines.stages.coverage import coverage_footprints
 
 
 def describe(request: BuildRequest) -> str:
     """Coverage of the regions asked for, as text; what the data set lacks is made and added to it.
+
+    What stands there is not made again: the scenes of the data set were chosen by it. Where it was made from
+    another catalogue or under another cloud limit than is asked for now, the text says so.
 
     Raises:
         UnknownRegionError: a region is no state and has no OSM file.
@@ -34,22 +38,24 @@ def describe(request: BuildRequest) -> str:
         BuildLockedError: a build writes into the same folder.
         OSError: an extract cannot be read, or the folder cannot be written.
     """
+    announce_retries()
     files = osm_files(request)
     path = request.root / "manifests" / "coverage.parquet"
     table = parquet.read(path, COVERAGE) if path.exists() else COVERAGE.empty()
     missing = [region for region in request.regions if region not in set(values(table, "state"))]
     if missing:
         _check_demo(request, missing)
-        parameters = config.load(request.config)
+        parameters, patience = config.load(request.config), config.load_patience(request.config)
         with locked(request.root), contextlib.ExitStack() as stack:
-            extracts = {region: find_extract(request, region, files) for region in missing}
-            sources = open_sources(request, stack)
+            extracts = {region: find_extract(request, region, files, patience) for region in missing}
+            sources = open_sources(request, stack, patience)
             made = [_searched(region, extracts[region], sources, parameters) for region in missing]
             table = pa.concat_tables([where_not(table, "state", missing), *made])
             table = table.sort_by([("state", "ascending"), ("sensor", "ascending")])
             about = parquet.metadata_of(path) if path.exists() else {}
             parquet.write(path, table, COVERAGE, _provenance(about, request, extracts, parameters))
-    return _text(where(table, "state", request.regions))
+    shown = where(table, "state", request.regions)
+    return "\n".join([_text(shown), *_otherwise_made(shown, request)])
 
 
 def _check_demo(request: BuildRequest, regions: list[str]) -> None:
@@ -108,12 +114,30 @@ def _provenance(
     return Provenance(configuration=configuration, inputs=inputs, licences=tuple(sorted(licences))).metadata()
 
 
-def _text(table: pa.Table) -> str:
-    lines = [f"{'state':<6} {'sensor':<11} {'area km2':>12} {'items':>7}  {'first day':<10}  last day"]
+def _otherwise_made(table: pa.Table, request: BuildRequest) -> list[str]:
+    """A line for each row that another catalogue or cloud limit gave than those asked for."""
+    limit = config.load(request.config).coverage.most_cloud_percent
+    asked = {Sensor.NAIP: request.hr_source, Sensor.SENTINEL2: request.lr_source}
+    lines = []
     for row in table.drop_columns(["geometry"]).to_pylist():
-        first, last = row["first_day"] or "-", row["last_day"] or "-"
+        source, cloud = source_name(asked[Sensor(row["sensor"])], request), row["most_cloud_percent"]
+        if row["source"] != source or cloud not in {None, limit}:
+            made = f"{row['source']}" + ("" if cloud is None else f" below {cloud:g} % cloud")
+            wanted = f"{source}" + ("" if cloud is None else f" below {limit:g} % cloud")
+            lines.append(
+                f"{row['state']} {row['sensor']} was made from {made}, not from {wanted}: "
+                f"name another folder with --root to see that."
+            )
+    return lines
+
+
+def _text(table: pa.Table) -> str:
+    heads = f"{'state':<6} {'sensor':<11} {'area km2':>12} {'items':>7}  {'first day':<10}  {'last day':<10}"
+    lines = [f"{heads}  {'cloud %':>7}  source"]
+    for row in table.drop_columns(["geometry"]).to_pylist():
+        first, last, cloud = row["first_day"] or "-", row["last_day"] or "-", row["most_cloud_percent"]
         lines.append(
-            f"{row['state']:<6} {row['sensor']:<11} {row['area_km2']:>12,.0f} "
-            f"{row['items']:>7,}  {first!s:<10}  {last}"
+            f"{row['state']:<6} {row['sensor']:<11} {row['area_km2']:>12,.0f} {row['items']:>7,}  "
+            f"{first!s:<10}  {last!s:<10}  {'' if cloud is None else f'< {cloud:g}':>7}  {row['source']}"
         )
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """One batch of matched candidates: LR and its checks first, HR only for the survivors, then a fragment."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 
@@ -10,7 +10,9 @@ from pipelines.config import BuildParameters
 from pipelines.execution.fragments import make_fragment
 from pipelines.execution.journal import Journal
 from pipelines.region import Sources, named_items
-from pipelines.sources.retrying import announce_retries
+from pipelines.sources.hosts import wait_for_hosts
+from pipelines.sources.patience import Patience
+from pipelines.sources.retrying import Tally, announce_retries, counted
 from pipelines.stages.consistency import check_pairs
 from pipelines.stages.hr import fetch_hr
 from pipelines.stages.lr import fetch_lr
@@ -36,6 +38,52 @@ class Batch:
     sources: Sources
     parameters: BuildParameters
     journal: Journal
+    patience: Patience
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What came of a batch; travels back."""
+
+    kept: int
+    rejected: int
+    failed: int
+    cause: str
+    """Why the first of the failed scenes failed; empty if none did."""
+    tally: Tally
+    """Faults that its worker met since its last batch."""
+
+
+class SourcesDownError(ConnectionError):
+    """Batch after batch fails altogether, so that going on would only burn hours."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """Looks after the batches of a build as they end."""
+
+    hopeless_batches: int
+    """As in `Patience`."""
+    tally: Tally = field(default_factory=Tally)
+    """Faults of all workers."""
+    in_a_row: int = 0
+    """Batches with failed scenes and no good one since the last good scene."""
+
+    def note(self, kept: int, failed: int, cause: str) -> None:
+        """Count a batch. One whose scenes were all rejected says nothing.
+
+        Raises:
+            SourcesDownError: too many have failed in a row.
+        """
+        if kept:
+            self.in_a_row = 0
+        elif failed:
+            self.in_a_row += 1
+        if self.in_a_row >= self.hopeless_batches:
+            raise SourcesDownError(
+                f"the last {self.in_a_row} batches of scenes failed altogether; the last one: {cause}. What "
+                "was fetched is kept: run the same command again when the source answers."
+            )
 
 
 def parameters_key(parameters: BuildParameters) -> str:
@@ -43,13 +91,10 @@ def parameters_key(parameters: BuildParameters) -> str:
     return digest([VERSIONS, asdict(parameters.lr), asdict(parameters.hr)])
 
 
-def fetch(batch: Batch) -> dict[str, int]:
-    """Fetch, check, encode and commit one batch.
-
-    Returns:
-        How many scenes were kept, rejected and failed.
-    """
+def fetch(batch: Batch) -> Fetched:
+    """Fetch, check, encode and commit one batch, once every host may be asked."""
     announce_retries()
+    wait_for_hosts(batch.patience.circuit_seconds)
     parameters = batch.parameters
     lr = fetch_lr(batch.matched, batch.items, batch.sources.lr, batch.region, parameters.lr)
     hr = fetch_hr(lr.kept, batch.items, batch.sources.hr, batch.region, parameters.hr)
@@ -57,10 +102,15 @@ def fetch(batch: Batch) -> dict[str, int]:
     dropped = pa.concat_tables([lr.dropped, hr.dropped, checked.dropped])
     fragment = make_fragment(batch.keys, checked.kept, dropped)
     batch.journal.write_fragment(fragment)
-    counts = {"kept": 0, "rejected": 0, "failed": 0}
-    for outcome in values(fragment, "outcome"):
-        counts[outcome] += 1
-    return counts
+    outcomes = values(fragment, "outcome")
+    failed = where(dropped, "outcome", {"failed"})
+    return Fetched(
+        kept=outcomes.count("kept"),
+        rejected=outcomes.count("rejected"),
+        failed=failed.num_rows,
+        cause=str(values(failed, "detail")[0]) if failed.num_rows else "",
+        tally=counted(),
+    )
 
 
 def batches(matched: pa.Table, items: pa.Table, keys: dict[str, str]) -> list[tuple[pa.Table, pa.Table]]:

@@ -19,6 +19,7 @@ from pipelines.sources.extracts import (
     remote_extract,
 )
 from pipelines.sources.imagery import Imagery
+from pipelines.sources.patience import PATIENT, Patience
 from pipelines.sources.planetary_computer import planetary_computer
 from pipelines.sources.stac import StacImagery
 from pipelines.world.server import serve
@@ -127,7 +128,9 @@ def read_class_map(path: Path | None) -> ClassMap:
     return ClassMap.bundled() if path is None else ClassMap.from_file(path)
 
 
-def find_extract(request: BuildRequest, region: str, files: dict[str, Path | str]) -> Extract:
+def find_extract(
+    request: BuildRequest, region: str, files: dict[str, Path | str], patience: Patience = PATIENT
+) -> Extract:
     """The OSM file of a region: given, rendered, or downloaded. A download is kept between builds.
 
     Raises:
@@ -137,14 +140,17 @@ def find_extract(request: BuildRequest, region: str, files: dict[str, Path | str
     """
     given = files.get(region)
     if given is not None:
-        return remote_extract(given, cache_folder()) if isinstance(given, str) else local_extract(given)
+        if isinstance(given, str):
+            return remote_extract(given, cache_folder(), patience)
+        return local_extract(given)
     if request.synthetic:
         demo = local_extract(request.root / WORLD / "osm" / f"{region}.osm.pbf")
         return replace(demo, licence="synthetic")
-    return pinned_extract(region, cache_folder(), request.root / WORK / "extracts" / f"{region}.json")
+    pin = request.root / WORK / "extracts" / f"{region}.json"
+    return pinned_extract(region, cache_folder(), pin, patience)
 
 
-def open_sources(request: BuildRequest, stack: contextlib.ExitStack) -> Sources:
+def open_sources(request: BuildRequest, stack: contextlib.ExitStack, patience: Patience = PATIENT) -> Sources:
     """Open the source of each sensor; the demo world is served for as long as the build runs.
 
     Raises:
@@ -153,33 +159,33 @@ def open_sources(request: BuildRequest, stack: contextlib.ExitStack) -> Sources:
     """
     opened: dict[str, Imagery] = {}
     for name in {request.lr_source, request.hr_source}:
-        opened[name] = _open(name, request, stack)
+        opened[name] = _open(name, request, stack, patience)
     return Sources(
         lr=opened[request.lr_source],
-        lr_name=_source_name(request.lr_source, request),
+        lr_name=source_name(request.lr_source, request),
         hr=opened[request.hr_source],
-        hr_name=_source_name(request.hr_source, request),
+        hr_name=source_name(request.hr_source, request),
     )
 
 
-def _open(name: str, request: BuildRequest, stack: contextlib.ExitStack) -> Imagery:
+def _open(name: str, request: BuildRequest, stack: contextlib.ExitStack, patience: Patience) -> Imagery:
     if name == "planetary-computer":
-        return planetary_computer()
+        return planetary_computer(patience)
     if name == "earth-engine":
         # Imported here: its client library takes a third of a second, and the other sources need none of it.
         from pipelines.sources.earth_engine import EarthEngineImagery  # noqa: PLC0415 - see above
 
-        imagery = EarthEngineImagery()
+        imagery = EarthEngineImagery(patience=patience)
         imagery.sign_in()
         return imagery
     if name == "synthetic":
         address = stack.enter_context(serve(request.root / WORLD))
-        return DemoImagery(address)
+        return DemoImagery(address, patience)
     if request.stac_url is None:
         raise SourceError("--source stac needs the address of a STAC API: --stac-url https://host/stac/v1")
-    return StacImagery(url=request.stac_url)
+    return StacImagery(url=request.stac_url, patience=patience)
 
 
-def _source_name(name: str, request: BuildRequest) -> str:
+def source_name(name: str, request: BuildRequest) -> str:
     """What stands for a source in keys and provenance: its address, without a query."""
     return str(request.stac_url).partition("?")[0] if name == "stac" else name

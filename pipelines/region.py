@@ -31,7 +31,7 @@ VERSIONS = {
     "classes": 1,
     "footprints": 1,
     "items": 1,
-    "coverage": 1,
+    "coverage": 2,
     "subsampling": 1,
     "matching": 1,
 }

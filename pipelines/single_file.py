@@ -1,37 +1,68 @@
 """What one OSM file gives by itself: candidate scenes, or a rendered world."""
 
+import tempfile
 import time
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
+import pyarrow as pa
+
 from gl10m.manifest import parquet
+from gl10m.manifest.columns import values
+from gl10m.manifest.outcome import Outcome
 from gl10m.manifest.provenance import Provenance
 from gl10m.manifest.schema import CANDIDATES
+from gl10m.scene.class_map import ClassMap
 from pipelines import config
 from pipelines.inputs import check_codes, read_class_map
-from pipelines.sources.extracts import local_extract
+from pipelines.sources.extracts import cache_folder, local_extract, remote_extract
+from pipelines.sources.retrying import announce_retries
 from pipelines.stages.classes import map_classes
-from pipelines.stages.footprints import make_footprints
+from pipelines.stages.footprints import PRESETS, make_footprints
 from pipelines.stages.polygons import read_polygons
 from pipelines.world.world import WorldParameters, world_from_osm
 
 
+class TargetError(OSError):
+    """A result cannot be written where it shall stand."""
+
+
 def candidates(
-    osm: Path, target: Path, region: str, class_map_file: Path | None, config_file: Path | None
+    osm: str,
+    out: Path | None,
+    region: str,
+    class_map_file: Path | None,
+    config_file: Path | None,
+    *,
+    compare_presets: bool = False,
 ) -> str:
     """The OSM half alone: polygons, classes, footprints, labels.
+
+    Args:
+        osm: path of an OSM file, or its http(s) address.
+        out: where the candidates are written; beside the OSM file, or in the working folder for an address.
+        region: two capital letters.
+        class_map_file: the user's class map, if any.
+        config_file: the user's configuration, if any.
+        compare_presets: also say what each preset of the footprints keeps.
 
     Returns:
         A summary in words.
 
     Raises:
         OsmFileError: the OSM file cannot be read.
+        ExtractUnavailableError: it cannot be downloaded.
+        TargetError: the candidates cannot be written there.
     """
+    announce_retries()
     check_codes((region,))
     class_map = read_class_map(class_map_file)
     parameters = config.load(config_file)
-    extract = local_extract(osm)
-    polygons = read_polygons(osm, region, class_map)
+    extract = remote_extract(osm, cache_folder()) if "://" in osm else local_extract(Path(osm))
+    beside = Path() if "://" in osm else extract.path.parent
+    target = _writable(out or beside / f"{extract.path.name}.candidates.parquet")
+    polygons = read_polygons(extract.path, region, class_map)
     labelled = map_classes(polygons.kept, region, class_map)
     footprints = make_footprints(labelled.kept, region, class_map, parameters.footprints)
     provenance = Provenance(
@@ -43,9 +74,51 @@ def candidates(
     lines = [f"{'stage':<12} {'read':>9} {'kept':>9} {'rejected':>9}"]
     lines.extend(
         f"{outcome.stage:<12} {outcome.read:>9,} {outcome.kept.num_rows:>9,} {outcome.dropped.num_rows:>9,}"
+        f"{_reasons(outcome)}"
         for outcome in (polygons, labelled, footprints)
     )
+    if compare_presets:
+        lines += ["", *_presets(labelled.kept, region, class_map)]
     return "\n".join([*lines, f"wrote {footprints.kept.num_rows:,} candidates to {target}"])
+
+
+def _writable(target: Path) -> Path:
+    """A file that can be written, as is found out before the hours and not after them.
+
+    Raises:
+        TargetError: its folder cannot be made or written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            return target
+    except OSError as error:
+        raise TargetError(
+            f"{target.name} cannot be written into {target.parent} ({error.strerror or error}). Name another "
+            "place with --out."
+        ) from None
+
+
+def _reasons(outcome: Outcome) -> str:
+    """`  17 BROKEN_RELATION, 2 NOT_AN_AREA`, the most frequent first."""
+    found = Counter(values(outcome.dropped, "reason"))
+    told = ", ".join(
+        f"{number:,} {reason}"
+        for reason, number in sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    )
+    return f"  {told}" if told else ""
+
+
+def _presets(labelled: pa.Table, region: str, class_map: ClassMap) -> list[str]:
+    """What each preset of the footprints keeps of the anchors, a line each."""
+    lines = [f"{'preset':<12} {'anchors':>9} {'kept':>9} {'rejected':>9}"]
+    for name, parameters in PRESETS.items():
+        outcome = make_footprints(labelled, region, class_map, parameters)
+        lines.append(
+            f"{name:<12} {outcome.read:>9,} {outcome.kept.num_rows:>9,} {outcome.dropped.num_rows:>9,}"
+            f"{_reasons(outcome)}"
+        )
+    return lines
 
 
 def render_world(

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from gl10m.scene.acquisition import Window
-from pipelines.config import BuildParameters
+from pipelines.config import NETWORK, BuildParameters
+from pipelines.sources.patience import PATIENT
+from pipelines.stages.footprints import PRESETS, FootprintParameters
 
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 """Where the page stands."""
@@ -28,8 +30,17 @@ HEAD = """\
 
 `gl10m build --config build.toml` changes any number below; what the file does not name keeps its default.
 An unknown section or key is an error, and so is a value of the wrong kind. A changed number redoes only the
-stages that depend on it, and stands in the metadata of every manifest (`gl10m.configuration`).
+stages that depend on it, and stands in the metadata of every manifest (`gl10m.configuration`). The section
+`[network]` alone decides nothing of what a data set holds and stands nowhere; docs/faults.md explains it.
 """
+
+PRESET = """\
+`preset = "sar"` begins with the rule of the SAR benchmark, the likely ancestor of GL-10M, in place of the
+defaults:
+{}.
+Keys beside it override it. The ancestor takes closed ways alone; here relations count too.
+`gl10m candidates --osm FILE --compare-presets` prints what each preset keeps of a file, and
+[classes.md](classes.md) what each keeps of the real extracts at hand."""
 
 
 class UndocumentedParameterError(ValueError):
@@ -41,6 +52,7 @@ def page() -> str:
     sections = [
         (section.name, getattr(BuildParameters(), section.name)) for section in fields(BuildParameters)
     ]
+    sections.append((NETWORK, PATIENT))
     parts = [HEAD]
     parts += [_section(name, parameters) for name, parameters in sections]
     parts.append(_all(sections))
@@ -58,7 +70,20 @@ def _section(name: str, parameters: Any) -> str:  # noqa: ANN401 - any stage's d
         lines.append(
             f"| `{parameter.name}` | {f'`{shown}`' if shown else 'none'} | {meanings[parameter.name]} |"
         )
+    if name == "footprints":
+        lines += ["", *_presets()]
     return "\n".join([*lines, ""])
+
+
+def _presets() -> list[str]:
+    """The presets of the footprints, in words and numbers."""
+    about, sar = PRESETS["default"], PRESETS["sar"]
+    changed = [
+        f"`{field.name} = {_toml(getattr(sar, field.name))}`"
+        for field in fields(FootprintParameters)
+        if getattr(sar, field.name) != getattr(about, field.name)
+    ]
+    return [PRESET.format(", ".join(changed))]
 
 
 def _meanings(kind: type) -> dict[str, str]:

@@ -3,19 +3,18 @@
 import functools
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import Field, ValidationError
+from typing import Any
 
 from gl10m.resources import bundled
-from gl10m.scene.class_map_errors import ClassMapError, located
-from gl10m.scene.concept import MOST_CONCEPTS, Concept
+from gl10m.scene.class_explanation import Explanation, Verdict, explained, within
+from gl10m.scene.class_map_errors import ClassMapError, faults_between
+from gl10m.scene.class_map_file import read_class_map
+from gl10m.scene.concept import Concept
 from gl10m.scene.rejection import Reason
-from gl10m.scene.tag_rule import ANY, Strict, TagRule, in_words, values_of
+from gl10m.scene.tag_rule import ANY, TagRule, values_of
 from gl10m.scene.tile_labels import pack_tile_labels, unpack_tile_labels
 
 __all__ = [
@@ -25,6 +24,7 @@ __all__ = [
     "Explanation",
     "Match",
     "TagRule",
+    "Verdict",
     "pack_tile_labels",
     "unpack_tile_labels",
 ]
@@ -46,15 +46,6 @@ class Match:
     """The reason in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why one class accepts or refuses an object of which one of its rules speaks."""
-
-    concept: Concept
-    accepted: bool
-    words: str
-
-
 class ClassMap:
     """The concepts of a data set, in the order of their ids. Small and picklable; never changes."""
 
@@ -70,7 +61,10 @@ class ClassMap:
         """
         self.name = name
         self.concepts = tuple(concepts)
-        self._check()
+        for fault in faults_between(self.concepts):
+            raise ClassMapError(f"class map {name}, {'.'.join(map(str, fault.place))}: {fault.words}")
+        if not self.concepts:
+            raise ClassMapError(f"class map {name} has no class; it wants at least one")
         self._by_tag: dict[str, dict[str, list[tuple[Concept, TagRule]]]] = {}
         for concept in self.concepts:
             for rule in concept.rules:
@@ -84,24 +78,6 @@ class ClassMap:
             for key in terms
         ) | {"area"}
         self._remembered: dict[tuple[tuple[str, str], ...], tuple[tuple[Concept, TagRule], ...]] = {}
-
-    def _check(self) -> None:
-        if [concept.id for concept in self.concepts] != list(range(len(self.concepts))) or not self.concepts:
-            raise ClassMapError(
-                f"class map {self.name}: ids run 0, 1, 2 ... in the order of the file; "
-                f"got {[concept.id for concept in self.concepts]}"
-            )
-        for field in ("name", "slug"):
-            used = [getattr(concept, field) for concept in self.concepts]
-            twice = sorted({text for text in used if used.count(text) > 1})
-            if twice:
-                raise ClassMapError(f"class map {self.name}: each {field} is used once; used twice: {twice}")
-        counted = [concept.paper_count is not None for concept in self.concepts]
-        if any(counted) and not all(counted):
-            missing = [concept.name for concept in self.concepts if concept.paper_count is None]
-            raise ClassMapError(
-                f"class map {self.name}: all classes have a paper_count or none; missing: {missing}"
-            )
 
     @classmethod
     def bundled(cls) -> "ClassMap":
@@ -119,20 +95,7 @@ class ClassMap:
             ClassMapError: the file is not such a map; the message names the line and the class.
             FileNotFoundError: there is no such file.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ClassMapError(f"{path} is no class map: it is not UTF-8 text ({error.reason})") from None
-        try:
-            written = _File.model_validate(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
-            raise ClassMapError(f"{path} is not TOML: {error}") from None
-        except ValidationError as error:
-            raise located(str(path), text, error) from None
-        try:
-            return cls(written.name, written.classes)
-        except ClassMapError as error:
-            raise ClassMapError(f"{path}: {error}") from None
+        return cls(*read_class_map(Path(path)))
 
     def __len__(self) -> int:
         """Number of classes."""
@@ -238,7 +201,7 @@ class ClassMap:
         areas = [(c, r) for c, r in named if not closed_way or c.is_area(r, tags)]
         if not areas:
             return Match((), Reason.NOT_AN_AREA, f"a closed way that is a line: {_names(named)}")
-        sized = [(c, r) for c, r in areas if area_m2 is None or _within(c.limits(r), area_m2)]
+        sized = [(c, r) for c, r in areas if area_m2 is None or within(c.limits(r), area_m2)]
         if not sized:
             low, high = areas[0][0].limits(areas[0][1])
             detail = f"{area_m2:.0f} m2; {areas[0][0].name} wants {low:g} to {high:g}"
@@ -288,17 +251,9 @@ class ClassMap:
         for concept, rule in self._spoken_by(tags):
             by_concept.setdefault(concept.id, []).append(rule)
         return tuple(
-            _explained(self.concepts[number], rules, tags, closed_way=closed_way, area_m2=area_m2)
+            explained(self.concepts[number], rules, tags, closed_way=closed_way, area_m2=area_m2)
             for number, rules in by_concept.items()
         )
-
-
-class _File(Strict):
-    """The whole TOML file."""
-
-    version: Literal[1]
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    classes: tuple[Concept, ...] = Field(min_length=1, max_length=MOST_CONCEPTS)
 
 
 @functools.cache
@@ -306,37 +261,5 @@ def _bundled() -> ClassMap:
     return ClassMap.from_file(bundled("class_maps", "gl10m-66.toml"))
 
 
-def _within(limits: tuple[float, float], area_m2: float) -> bool:
-    return limits[0] <= area_m2 < limits[1]
-
-
 def _names(named: Iterable[tuple[Concept, TagRule]]) -> str:
     return ", ".join(dict.fromkeys(concept.name for concept, _ in named))
-
-
-def _explained(
-    concept: Concept,
-    rules: list[TagRule],
-    tags: Mapping[str, str],
-    *,
-    closed_way: bool,
-    area_m2: float | None,
-) -> Explanation:
-    """The verdict of one class, told by the rule that came nearest to acceptance."""
-    refused = functools.partial(Explanation, concept, accepted=False)
-    accepting = [rule for rule in rules if rule.accepts(tags)]
-    if not accepting:
-        return refused(words=f"wants {rules[0].words}")
-    exclusion = concept.excluded_by(tags)
-    if exclusion is not None:
-        return refused(words=f"{accepting[0].words}, but excluded by {in_words(exclusion)}")
-    areas = [rule for rule in accepting if not closed_way or concept.is_area(rule, tags)]
-    if not areas:
-        remedy = "area=no says so" if tags.get("area") == "no" else "only area=yes makes it an area"
-        return refused(words=f"{accepting[0].words}, but a closed way is a line here: {remedy}")
-    sized = [rule for rule in areas if area_m2 is None or _within(concept.limits(rule), area_m2)]
-    rule = (sized or areas)[0]
-    low, high = concept.limits(rule)
-    if not sized:
-        return refused(words=f"{rule.words}, but {area_m2:g} m2 is outside {low:g} to {high:g} m2")
-    return Explanation(concept, accepted=True, words=f"{rule.words}, {low:g} to {high:g} m2")

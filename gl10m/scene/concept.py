@@ -3,26 +3,22 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from gl10m.scene.tag_rule import ClosedWay, Strict, TagRule, Terms, Text, holds, with_single_values
+from gl10m.scene.tag_rule import ClosedWay, SomeTerms, Strict, TagRule, Text, holds, in_words
 
 MOST_CONCEPTS = 256
 """A class id is one byte in the manifests."""
 
 
-def _tuples(exclusion: object) -> object:
-    given = with_single_values({"exclusion": exclusion}, ("exclusion",))
-    return given["exclusion"] if isinstance(given, dict) else exclusion
-
-
-Exclusion = Annotated[Terms, BeforeValidator(_tuples)]
+Number = Annotated[float, Field(strict=True)]
 
 
 class Concept(Strict):
     """One class: its names, the rules that accept an object and the exclusions that overrule them."""
 
-    id: int = Field(ge=0, lt=MOST_CONCEPTS)
+    id: int = Field(ge=0, lt=MOST_CONCEPTS, strict=True)
     """Number of the class; the numbers of a map run from 0 without a gap."""
 
     name: Text
@@ -37,10 +33,10 @@ class Concept(Strict):
     level: Literal["object", "scene"]
     """Whether one thing on the ground or the character of a place."""
 
-    paper_count: int | None = Field(default=None, ge=0)
+    paper_count: int | None = Field(default=None, ge=0, strict=True)
     """Scenes of train and validation that carry the label (figure 6); in another map the expected number."""
 
-    area_m2: tuple[float, float]
+    area_m2: tuple[Number, Number]
     """Smallest area, included, and largest, excluded; square metres, geodesic."""
 
     closed_way: ClosedWay
@@ -52,7 +48,7 @@ class Concept(Strict):
     rules: tuple[TagRule, ...] = Field(min_length=1)
     """Any of them is enough."""
 
-    exclude: tuple[Exclusion, ...] = ()
+    exclude: tuple[SomeTerms, ...] = ()
     """Any of them, fulfilled, keeps the object out."""
 
     @field_validator("area_m2")
@@ -63,11 +59,17 @@ class Concept(Strict):
         return limits
 
     @model_validator(mode="after")
-    def _rules_leave_room(self) -> "Concept":
-        for rule in self.rules:
+    def _rules_can_be_met(self) -> "Concept":
+        for number, rule in enumerate(self.rules):
             low, high = self.limits(rule)
+            exclusion = self.excluded_by(rule.example)
             if low >= high:
-                raise ValueError(f"the rule '{rule.words}' leaves no area between {low:g} and {high:g} m2")
+                fault = f"the rule '{rule.words}' leaves no area between {low:g} and {high:g} m2"
+            elif exclusion is not None:
+                fault = f"the class excludes the example of its own rule by {in_words(exclusion)}"
+            else:
+                continue
+            raise PydanticCustomError("rule", "{fault}", {"fault": fault, "rule": number})
         return self
 
     def limits(self, rule: TagRule) -> tuple[float, float]:

@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 ANY = "*"
 """As a wanted value: the key is there, with any value but "no"."""
@@ -14,7 +22,20 @@ Text = Annotated[str, Field(min_length=1, max_length=255)]  # OSM allows 255 cha
 
 def _as_tuple(wanted: object) -> object:
     """Let a map say `landuse = "forest"` for `landuse = ["forest"]`."""
+    if not isinstance(wanted, str | list | tuple):
+        raise ValueError(  # noqa: TRY004 - pydantic collects these, and no others
+            f'a value is text, or several in a list: "pond", ["pond", "basin"]; got {wanted!r}'
+        )
     return (wanted,) if isinstance(wanted, str) else wanted
+
+
+_TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 255}
+Values = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(_as_tuple),
+    WithJsonSchema({"anyOf": [_TEXT_SCHEMA, {"type": "array", "items": _TEXT_SCHEMA, "minItems": 1}]}),
+]
+"""Values of which a tag must have one; a lone one may stand without its list."""
 
 
 def _not_empty(terms: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -43,8 +64,11 @@ class ClosedWay(StrEnum):
     """A line whose enclosed ground is the object: a roundabout."""
 
 
-Terms = Annotated[dict[Text, tuple[Text, ...]], AfterValidator(_not_empty)]
+Terms = Annotated[dict[Text, Values], AfterValidator(_not_empty)]
 """Tags by key; for each key the values of which one must be there."""
+
+SomeTerms = Annotated[dict[Text, Values], Field(min_length=1), AfterValidator(_not_empty)]
+"""At least one of them: no term at all would hold for any object."""
 
 
 def values_of(value: str) -> list[str]:
@@ -74,16 +98,16 @@ def in_words(terms: Mapping[str, tuple[str, ...]]) -> str:
 class TagRule(Strict):
     """Tags that mean a class: all of `when`, none of `unless`, area within the limits."""
 
-    when: Terms = Field(min_length=1)
+    when: SomeTerms
     """All of these must hold. The first is the one that files are filtered by: the most telling one."""
 
     unless: Terms = Field(default_factory=dict)
     """None of these may hold."""
 
-    min_m2: float | None = Field(default=None, ge=0)
+    min_m2: float | None = Field(default=None, ge=0, strict=True)
     """Smallest area for this rule, square metres, included. Overrides the class where it is larger."""
 
-    max_m2: float | None = Field(default=None, gt=0)
+    max_m2: float | None = Field(default=None, gt=0, strict=True)
     """Largest area for this rule, square metres, excluded. Overrides the class where it is smaller."""
 
     closed_way: ClosedWay | None = None
@@ -91,11 +115,6 @@ class TagRule(Strict):
 
     example: dict[Text, Text] = Field(min_length=1)
     """Tags of an object as mappers draw it that the rule accepts; a test runs it."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _single_values(cls, given: object) -> object:
-        return with_single_values(given, ("when", "unless"))
 
     @model_validator(mode="after")
     def _accepts_its_example(self) -> "TagRule":
@@ -114,15 +133,3 @@ class TagRule(Strict):
         """The rule in one line."""
         lacking = " or ".join(in_words({key: wanted}) for key, wanted in self.unless.items())
         return in_words(self.when) + (f" without {lacking}" if lacking else "")
-
-
-def with_single_values(given: object, names: tuple[str, ...]) -> object:
-    """The same table, each lone value in the named sub-tables as a tuple of one."""
-    if not isinstance(given, dict):
-        return given
-    return {
-        name: {key: _as_tuple(wanted) for key, wanted in part.items()}
-        if name in names and isinstance(part, dict)
-        else part
-        for name, part in given.items()
-    }

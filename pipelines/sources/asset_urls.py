@@ -1,5 +1,6 @@
 """Addresses of rasters: which are accepted, and how they are written down without their secrets."""
 
+import logging
 import re
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -58,3 +59,21 @@ def redacted(address: str) -> str:
 def without_queries(text: str) -> str:
     """A message of another library, all queries of addresses in it cut off."""
     return _QUERY.sub("", text)
+
+
+class _NoQueries(logging.Filter):
+    """Cuts the queries off the addresses in another library's log, since a signed address is a credential."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_queries(record.getMessage()), ()
+        return True
+
+
+def keep_queries_out_of(*loggers: str) -> None:
+    """Let what these loggers say appear without the queries of addresses.
+
+    Args:
+        loggers: each by its full name; a filter does not reach a logger's children.
+    """
+    for name in loggers:
+        logging.getLogger(name).addFilter(_NoQueries())

@@ -13,6 +13,7 @@ from gl10m.manifest.schema import ITEMS
 from gl10m.scene.acquisition import Window
 from gl10m.scene.footprint import Footprint
 from pipelines.sources.imagery import HighResolution, LowResolution, Sensor
+from pipelines.sources.patience import PATIENT, Patience
 from pipelines.sources.stac import StacImagery
 
 CANONICAL = "http://demo.gl10m.invalid"
@@ -26,20 +27,27 @@ class DemoImagery:
     address: str
     """http://127.0.0.1:PORT, of this run."""
 
+    patience: Patience = PATIENT
+    """How long and how fast it is asked."""
+
+    @property
+    def _api(self) -> StacImagery:
+        return StacImagery(url=self.address, patience=self.patience)
+
     def search(self, sensor: Sensor, bounds: tuple[float, float, float, float], window: Window) -> pa.Table:
         """Find items, see `Imagery.search`; their hrefs begin with CANONICAL."""
-        found = StacImagery(url=self.address).search(sensor, bounds, window)
+        found = self._api.search(sensor, bounds, window)
         return _moved(found, self.address, CANONICAL)
 
     def read_sentinel2(self, item: pa.Table, footprint: Footprint) -> LowResolution:
         """Read one item, see `Imagery.read_sentinel2`."""
         here = _moved(item, CANONICAL, self.address)
-        return StacImagery(url=self.address).read_sentinel2(here, footprint)
+        return self._api.read_sentinel2(here, footprint)
 
     def read_naip(self, items: pa.Table, footprint: Footprint) -> HighResolution:
         """Mosaic items, see `Imagery.read_naip`."""
         here = _moved(items, CANONICAL, self.address)
-        return StacImagery(url=self.address).read_naip(here, footprint)
+        return self._api.read_naip(here, footprint)
 
 
 def _moved(items: pa.Table, before: str, after: str) -> pa.Table:

@@ -4,22 +4,26 @@ One connection, a name of our own, waits that the server may choose. A download 
 `Range` and `If-Range`, so that bytes of two versions never meet: a server whose file changed sends it anew.
 """
 
-import email.utils
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import requests
-import stamina
-import urllib3
 from tqdm import tqdm
 
 import gl10m
 from pipelines.sources.asset_urls import redacted, unsigned
+from pipelines.sources.hosts import host_of
 from pipelines.sources.partial_file import CacheError, PartialFile, Whole, partial_file
+from pipelines.sources.passing import BROKEN, PassingFault, broken, raise_if_passing
+from pipelines.sources.patience import PATIENT, Patience
+from pipelines.sources.retrying import GaveUpError, persist
+
+_Answer = TypeVar("_Answer")
 
 USER_AGENT = f"gl10m/{gl10m.__version__} (builds the GL-10M data set; arXiv:2604.11415)"
 """How a server knows us."""
@@ -34,10 +38,7 @@ PROGRESS = 1 << 20
 """Bytes that a round of attempts must bring for another round to be worth it."""
 
 _OK, _PARTIAL, _NOT_MODIFIED, _BEYOND = 200, 206, 304, 416
-_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MISSING = frozenset({403, 404, 410})  # storage that lists nothing says 403
-_CUT = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError)
-"""What a connection raises that did not hold."""
 
 
 class DownloadError(ConnectionError):
@@ -48,46 +49,14 @@ class NotOfferedError(DownloadError):
     """There is no such file at that address (status 403, 404 or 410)."""
 
 
-class _TryAgainError(Exception):
-    """This attempt failed, the next may not."""
-
-    def __init__(self, said: str, wait: float | None = None) -> None:
-        super().__init__(said)
-        self.wait = wait
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long to wait for a server, and how often to ask it."""
-
-    connect_seconds: float = 10
-    stall_seconds: float = 60
-    """Without a byte for so long, or with fewer than `slowest` a second on average, the server is asked
-    anew."""
-    slowest: float = 1000
-    """Bytes a second."""
-    attempts: int = 6
-    wait_initial: float = 1
-    wait_max: float = 60
-    jitter: float = 2
-    """Seconds added to a wait at random, so that many who were cut do not come back at once."""
-    longest_wait: float = 300
-    """A server that asks for a longer wait (Retry-After) is not waited for."""
-
-
-PATIENT = Patience()
-"""For people's own downloads."""
-
-
 @contextmanager
 def _attempt(address: str, headers: dict[str, str], patience: Patience) -> Iterator[requests.Response]:
-    """One answer, body not read yet; every failure is either one to try again or a DownloadError."""
+    """One answer, body not read yet; every failure is either one that passes or a DownloadError."""
     headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
     wait = (patience.connect_seconds, patience.stall_seconds)
     try:
         with requests.get(address, headers=headers, stream=True, timeout=wait) as answer:
-            if answer.status_code in _BUSY:
-                raise _TryAgainError(f"status {answer.status_code}", _retry_after(answer))
+            raise_if_passing(answer.status_code, answer.headers)
             if answer.status_code in _MISSING:
                 raise NotOfferedError(
                     f"there is no {redacted(address)} (status {answer.status_code}). Check the address."
@@ -95,59 +64,24 @@ def _attempt(address: str, headers: dict[str, str], patience: Patience) -> Itera
             if answer.status_code not in {_OK, _PARTIAL, _NOT_MODIFIED, _BEYOND}:
                 raise DownloadError(f"{redacted(address)} cannot be read: status {answer.status_code}.")
             yield answer
-    except _CUT as error:
-        raise _TryAgainError(type(error).__name__) from None
+    except BROKEN as error:
+        raise broken(error) from None
     except requests.RequestException as error:
         raise DownloadError(f"{redacted(address)} cannot be read ({type(error).__name__}).") from None
 
 
-def _retry_after(answer: requests.Response) -> float | None:
-    """Seconds that the server asks to wait: a number, or a date against the server's own clock."""
-    text = answer.headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return float(text[:9])
-    try:
-        then = email.utils.parsedate_to_datetime(text)
-        now = answer.headers.get("Date")
-        clock = email.utils.parsedate_to_datetime(now) if now else datetime.now(UTC)
-        return max(0.0, (then - clock).total_seconds())
-    except (TypeError, ValueError):
-        return None
-
-
-def _attempts(address: str, patience: Patience) -> Iterator[stamina.Attempt]:
-    """Attempts with waits between them.
+def _persist(address: str, ask: Callable[[int], _Answer], patience: Patience) -> _Answer:
+    """Ask until an answer comes or patience ends.
 
     Raises:
-        _TryAgainError: the last attempt failed too.
-        DownloadError: the server asks for too long a wait.
+        DownloadError: it ended.
     """
-
-    def again(error: Exception) -> bool | float:
-        if not isinstance(error, _TryAgainError):
-            return False
-        if error.wait is not None and error.wait > patience.longest_wait:
-            raise DownloadError(
-                f"{redacted(address)} asks to come back in {error.wait:,.0f} s. What came so far is kept: "
-                "run the same command again then."
-            )
-        return True if error.wait is None else error.wait
-
-    yield from stamina.retry_context(
-        on=again,
-        attempts=patience.attempts,
-        timeout=None,
-        wait_initial=patience.wait_initial,
-        wait_max=patience.wait_max,
-        wait_jitter=patience.jitter,
-    )
-
-
-def _gave_up(address: str, patience: Patience, error: _TryAgainError) -> DownloadError:
-    return DownloadError(
-        f"{redacted(address)} did not come through in {patience.attempts} attempts ({error}). What came "
-        "so far is kept: run the same command again to go on."
-    )
+    said = ""
+    try:
+        return persist(address, ask, patience)
+    except GaveUpError as error:
+        said = str(error)
+    raise DownloadError(f"{said}. What came so far is kept: run the same command again to go on.")
 
 
 def small_text(address: str, most_bytes: int, patience: Patience) -> tuple[str, str]:
@@ -162,16 +96,15 @@ def small_text(address: str, most_bytes: int, patience: Patience) -> tuple[str, 
         NotOfferedError: there is none.
         DownloadError: it cannot be read, or is longer.
     """
-    try:
-        for attempt in _attempts(address, patience):
-            with attempt, _attempt(address, {}, patience) as answer:
-                content = answer.raw.read(most_bytes + 1, decode_content=True)
-                if len(content) > most_bytes:
-                    raise DownloadError(f"{redacted(address)} is longer than {most_bytes:,} bytes.")
-                return content.decode("utf-8", "replace"), unsigned(answer.url)
-    except _TryAgainError as error:
-        raise _gave_up(address, patience, error) from None
-    raise DownloadError(f"{redacted(address)} was never asked for: attempts must be 1 or more.")
+
+    def ask(_: int) -> tuple[str, str]:
+        with _attempt(address, {}, patience) as answer:
+            content = answer.raw.read(most_bytes + 1, decode_content=True)
+            if len(content) > most_bytes:
+                raise DownloadError(f"{redacted(address)} is longer than {most_bytes:,} bytes.")
+            return content.decode("utf-8", "replace"), unsigned(answer.url)
+
+    return _persist(address, ask, patience)
 
 
 def unchanged(address: str, whole: Whole, patience: Patience) -> bool:
@@ -183,13 +116,12 @@ def unchanged(address: str, whole: Whole, patience: Patience) -> bool:
     if whole.validator is None:
         return False
     headers = {"If-None-Match": whole.etag} if whole.etag else {"If-Modified-Since": whole.validator}
-    try:
-        for attempt in _attempts(address, patience):
-            with attempt, _attempt(address, headers, patience) as answer:
-                return answer.status_code == _NOT_MODIFIED or _whole(answer) == whole
-    except _TryAgainError as error:
-        raise _gave_up(address, patience, error) from None
-    return False
+
+    def ask(_: int) -> bool:
+        with _attempt(address, headers, patience) as answer:
+            return answer.status_code == _NOT_MODIFIED or _whole(answer) == whole
+
+    return _persist(address, ask, patience)
 
 
 def download(
@@ -217,16 +149,7 @@ def download(
         CacheError: it cannot be written.
     """
     with partial_file(target) as part:
-        while True:
-            before = part.size
-            try:
-                for attempt in _attempts(address, patience):
-                    with attempt:
-                        _go_on(address, part, patience, most_bytes)
-                break
-            except _TryAgainError as error:
-                if part.size < before + PROGRESS:
-                    raise _gave_up(address, patience, error) from None
+        _fill(address, part, replace(patience, seconds=math.inf), most_bytes)
         found = part.md5() if md5 else None
         if found != md5:
             part.discard()
@@ -238,6 +161,22 @@ def download(
     if part.whole is None:
         raise CacheError(f"{target.name} was finished without being begun")
     return part.whole
+
+
+def _fill(address: str, part: PartialFile, patience: Patience, most_bytes: int) -> None:
+    """Rounds of attempts, as long as each brings the file on."""
+    while True:
+        before = part.size
+        try:
+            _persist(address, lambda _: _go_on(address, part, patience, most_bytes), patience)
+        except NotOfferedError:
+            raise
+        except DownloadError:
+            if part.size < before + PROGRESS:
+                raise
+            host_of(address).answered()  # slow or broken, but it is there
+        else:
+            return
 
 
 def _go_on(address: str, part: PartialFile, patience: Patience, most_bytes: int) -> None:
@@ -252,7 +191,7 @@ def _go_on(address: str, part: PartialFile, patience: Patience, most_bytes: int)
         if not (headers and _continues(answer, known, have)):
             if answer.status_code != _OK:
                 part.forget()
-                raise _TryAgainError("the file changed")
+                raise PassingFault("the file changed")
             part.begin(_whole(answer))
         with tqdm(
             total=part.whole.size if part.whole else None,
@@ -269,7 +208,7 @@ def _go_on(address: str, part: PartialFile, patience: Patience, most_bytes: int)
                 part.append(content)
                 bar.update(len(content))
     if part.whole and part.whole.size not in {None, part.size}:
-        raise _TryAgainError(f"{part.size:,} of {part.whole.size:,} bytes")
+        raise PassingFault(f"cut short: {part.size:,} of {part.whole.size:,} bytes")
 
 
 def _continues(answer: requests.Response, known: Whole | None, have: int) -> bool:
@@ -283,7 +222,8 @@ def _continues(answer: requests.Response, known: Whole | None, have: int) -> boo
         and span.partition("-")[0] == str(have)
         and (known.size is None or total in {"*", str(known.size)})
         and now.address == known.address
-        and now.etag in {None, known.etag}
+        and now.etag == known.etag  # a part without the ETag of its whole may be one of another whole
+        and now.modified in {None, known.modified}
     )
 
 
@@ -308,5 +248,5 @@ def _paced(answer: requests.Response, patience: Patience) -> Iterator[bytes]:
         passed = time.monotonic() - begun
         if passed > patience.stall_seconds:
             if brought < passed * patience.slowest:
-                raise _TryAgainError(f"{brought / passed:.0f} bytes a second")
+                raise PassingFault(f"stalled: {brought / passed:.0f} bytes a second")
             begun, brought = time.monotonic(), 0

@@ -30,6 +30,7 @@ from pipelines.sources.imagery import (
     SourceUnavailableError,
 )
 from pipelines.sources.items import MalformedItemError, Row
+from pipelines.sources.patience import PATIENT, Patience
 
 log = logging.getLogger(__name__)
 
@@ -71,15 +72,15 @@ class EarthEngineImagery:
     page_size: int = 500
     """Images a page of the listing, some 15 KB each."""
 
-    attempts: int = 7
-    """How often a request is made while Earth Engine is busy: about a minute of waiting in all."""
+    patience: Patience = PATIENT
+    """How patiently and how fast Earth Engine is asked, at most `MOST_A_SECOND` a process."""
 
     most_bytes: int = MOST_BYTES
     """Bytes of one request as Earth Engine counts them."""
 
     def sign_in(self) -> None:
         """Sign in now, so that a build without credentials ends at once; see `earth_engine_session`."""
-        sign_in()
+        sign_in(self.patience)
 
     def search(self, sensor: Sensor, bounds: tuple[float, float, float, float], window: Window) -> pa.Table:
         """Find the items of one sensor by one paged listing.
@@ -134,7 +135,7 @@ class EarthEngineImagery:
             bands=SENTINEL2_BANDS,
             most_bytes=self.most_bytes,
         )
-        shown = read_pixels(plane, footprint, LR_PIXELS, self.attempts)
+        shown = read_pixels(plane, footprint, LR_PIXELS, self.patience)
         seen = shown["seen"] > 0
         counts = np.stack([shown["red"], shown["green"], shown["blue"]])
         level = counts * np.float32(row["scale"]) + np.float32(row["offset"])
@@ -163,7 +164,7 @@ class EarthEngineImagery:
             bands={"packed": np.uint32},
             most_bytes=self.most_bytes,
         )
-        packed = read_pixels(plane, footprint, HR_PIXELS, self.attempts)["packed"]
+        packed = read_pixels(plane, footprint, HR_PIXELS, self.patience)["packed"]
         seen = packed >= SEEN
         colours = np.stack([(packed // place % GREEN).astype(np.uint8) for place in (RED, GREEN, 1)])
         return HighResolution(pixels=colours * seen, observed=seen)
@@ -185,7 +186,7 @@ class EarthEngineImagery:
         }
         count = 0
         while True:
-            page = _page(request, collection, self.attempts)
+            page = _page(request, collection, self.patience)
             yield from page.get("images") or []
             count += len(page.get("images") or [])
             if count > MOST_ITEMS:
@@ -243,7 +244,7 @@ def _interpolated(name: str, bands: list[str]) -> ee.Image:
     return image.updateMask(image.mask().reduce(ee.Reducer.min()).gte(WHOLE))
 
 
-def _page(request: dict[str, Any], collection: str, attempts: int) -> dict[str, Any]:
+def _page(request: dict[str, Any], collection: str, patience: Patience) -> dict[str, Any]:
     """One page of a listing.
 
     Raises:
@@ -251,7 +252,7 @@ def _page(request: dict[str, Any], collection: str, attempts: int) -> dict[str, 
     """
     try:
         return call(
-            f"the list of images in {collection}", lambda: dict(ee.data.listImages(dict(request))), attempts
+            f"the list of images in {collection}", lambda: dict(ee.data.listImages(dict(request))), patience
         )
     except (DamagedRasterError, RequestTooLargeError) as error:
         fault = str(error)

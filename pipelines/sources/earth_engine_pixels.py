@@ -14,6 +14,7 @@ from gl10m.scene.footprint import Footprint
 from pipelines.sources.earth_engine_session import RequestTooLargeError, call
 from pipelines.sources.imagery import SourceUnavailableError
 from pipelines.sources.lattice import DEGREES
+from pipelines.sources.patience import Patience
 
 MOST_BYTES = 48 << 20
 """Uncompressed bytes of one request (REST reference of projects.image.computePixels)."""
@@ -84,14 +85,14 @@ class _Part:
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
 
-def read_pixels(plane: Plane, footprint: Footprint, side: int, attempts: int) -> dict[str, NDArray[Any]]:
+def read_pixels(plane: Plane, footprint: Footprint, side: int, patience: Patience) -> dict[str, NDArray[Any]]:
     """Compute an image over a footprint: one request where the limits allow it, else parts, put together.
 
     Args:
         plane: the image.
         footprint: the ground to show.
         side: pixels on a side of the output.
-        attempts: how often each request is made while Earth Engine is busy.
+        patience: how long to try, and how fast.
 
     Returns:
         Each band by its name, shape (side, side), north-west first.
@@ -109,7 +110,7 @@ def read_pixels(plane: Plane, footprint: Footprint, side: int, attempts: int) ->
             waiting.extend(reversed(part.halves()))
             continue
         try:
-            pixels = _computed(plane, footprint, side, part, attempts)
+            pixels = _computed(plane, footprint, side, part, patience)
         except RequestTooLargeError as error:
             if min(part.width, part.height) < SMALLEST_SIDE:
                 smallest = f"{part.width} x {part.height}"
@@ -127,7 +128,7 @@ def _fits(part: _Part, plane: Plane) -> bool:
 
 
 def _computed(
-    plane: Plane, footprint: Footprint, side: int, part: _Part, attempts: int
+    plane: Plane, footprint: Footprint, side: int, part: _Part, patience: Patience
 ) -> list[tuple[str, NDArray[Any]]]:
     """One request: the bands of one part."""
     grid = _grid(footprint, side, part)
@@ -136,7 +137,7 @@ def _computed(
         answer = ee.data.computePixels({"expression": plane.image(), "fileFormat": "NPY", "grid": grid})
         return list(_decoded(answer, plane, part))
 
-    return call(plane.what, ask, attempts)
+    return call(plane.what, ask, patience)
 
 
 def _grid(footprint: Footprint, side: int, part: _Part) -> dict[str, Any]:

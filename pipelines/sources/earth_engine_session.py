@@ -2,7 +2,7 @@
 
 The library would try a call again by itself, five times and blindly, and then say what went wrong without the
 HTTP status. Its own tries are switched off here, and its requests go through `earth_engine_transport`, which
-notes status and Retry-After; so a call is tried again in one place only, and by what the server said.
+notes status and Retry-After; so a call is tried again by `persist` alone, and by what the server said.
 """
 
 import functools
@@ -12,18 +12,21 @@ import re
 import threading
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import ee
 import google.auth
 import googleapiclient.errors
-import stamina
 from google.auth.exceptions import GoogleAuthError, TransportError
 
 from pipelines.sources.asset_urls import RefusedAddressError, redacted, unsigned, without_queries
 from pipelines.sources.earth_engine_transport import Transport
 from pipelines.sources.imagery import DamagedRasterError, SourceUnavailableError
+from pipelines.sources.passing import PASSING, PassingFault
+from pipelines.sources.patience import PATIENT, Patience
+from pipelines.sources.retrying import GaveUpError, persist
 
 HIGH_VOLUME = "https://earthengine-highvolume.googleapis.com"
 """The endpoint that Earth Engine's documentation names for many automated requests without aggregation."""
@@ -40,10 +43,9 @@ KEY_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 SCOPES = ("https://www.googleapis.com/auth/earthengine.readonly",)
 """What a service account asks to be allowed: reading suffices for every call made here."""
 
-LONGEST_CALL_SECONDS = 1800.0
-"""Time for all attempts of one call together."""
+MOST_A_SECOND = 10.0
+"""Requests that one process begins in a second, evenly. A project may begin 100."""
 
-_BUSY = frozenset({408, 429, 500, 502, 503, 504})
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]{1,98}[a-z0-9]")
 _QUOTA = re.compile(r"quota exceeded|exceeded .*quota|rate ?limit|too many", re.IGNORECASE)
@@ -69,9 +71,11 @@ class RequestTooLargeError(ValueError):
 class Refusal(Exception):  # noqa: N818 - never leaves this module but for its name in the log
     """One attempt that failed; its text holds no token and no request."""
 
-    def __init__(self, said: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self, said: str, *, status: int | None = None, wait: float | None = None, connected: bool = True
+    ) -> None:
         super().__init__(said)
-        self.status, self.retry_after = status, retry_after
+        self.status, self.wait, self.connected = status, wait, connected
 
     @property
     def damaged(self) -> bool:
@@ -93,16 +97,22 @@ class Refusal(Exception):  # noqa: N818 - never leaves this module but for its n
         """Whether the same request may be answered later; no status means no whole answer."""
         if self.too_much:
             return False
-        return self.status is None or self.status in _BUSY or self.quota or self.damaged
+        return self.status is None or self.status in PASSING or self.quota or self.damaged
+
+    def fault(self) -> PassingFault:
+        """What it is to `persist`."""
+        kind = "damaged answer" if self.damaged else f"status {self.status}"
+        said = str(self) if self.status is None else f"{kind}: {self}"
+        return PassingFault(said, wait=self.wait, connected=self.connected, by_host=not self.damaged)
 
 
-def call(what: str, ask: Callable[[], _Answer], attempts: int) -> _Answer:
+def call(what: str, ask: Callable[[], _Answer], patience: Patience) -> _Answer:
     """Make one call of the client library, a few times while Earth Engine is busy.
 
     Args:
         what: names the call in errors: "the pixels of COPERNICUS/S2_SR_HARMONIZED/...".
         ask: calls the library, which is signed in by then; raises ValueError if the answer is no good.
-        attempts: how often at most.
+        patience: how long to try, and how fast.
 
     Raises:
         EarthEngineAccessError: no credentials, no project, or no permission.
@@ -110,27 +120,40 @@ def call(what: str, ask: Callable[[], _Answer], attempts: int) -> _Answer:
         SourceUnavailableError: quota is used up, or the service cannot be reached.
         DamagedRasterError: the request itself is refused, or its answer is no good.
     """
+    evenly = replace(patience, requests_per_second=min(patience.requests_per_second, MOST_A_SECOND), burst=1)
+    last: list[Refusal] = []
+
+    def attempt(_: int) -> _Answer:
+        try:
+            return _once(ask, patience)
+        except Refusal as refusal:
+            if not refusal.passing:
+                raise
+            last[:] = [refusal]
+        raise last[0].fault()
+
     try:
-        for attempt in stamina.retry_context(
-            on=_pause, attempts=attempts, timeout=LONGEST_CALL_SECONDS, wait_initial=0.5, wait_max=60
-        ):
-            with attempt:
-                return _once(ask)
-    except Refusal as error:
-        refusal = error
+        return persist(_address(), attempt, evenly)
+    except Refusal as refusal:
+        error = _told(what, refusal)
+    except GaveUpError as gave_up:
+        error = _given_up(what, str(gave_up), last[0] if last else None)
     # Raised outside the handler, so that no exception with a request in it hangs on to it.
-    raise _told(what, refusal, attempts)
+    raise error
 
 
-def sign_in() -> None:
+def sign_in(patience: Patience = PATIENT) -> None:
     """Sign in now instead of at the first call, so that a build without credentials ends at its beginning.
+
+    Args:
+        patience: how long to try.
 
     Raises:
         EarthEngineAccessError: no credentials, no project, or no permission.
         SourceUnavailableError: the service cannot be reached.
     """
     try:
-        call("the list of its functions", lambda: None, attempts=3)
+        call("the list of its functions", lambda: None, patience)
     except (DamagedRasterError, RequestTooLargeError) as error:
         fault = str(error)
     else:
@@ -138,21 +161,14 @@ def sign_in() -> None:
     raise SourceUnavailableError(fault)
 
 
-def _pause(error: Exception) -> bool | float:
-    """Whether to ask again, and after how many seconds if the server said so."""
-    if not isinstance(error, Refusal) or not error.passing:
-        return False
-    return error.retry_after or True
-
-
-def _once(ask: Callable[[], _Answer]) -> _Answer:
+def _once(ask: Callable[[], _Answer], patience: Patience) -> _Answer:
     """One attempt.
 
     Raises:
         Refusal: it failed.
         EarthEngineAccessError: no credentials or no project.
     """
-    transport = _connected()
+    transport = _connected(patience)
     transport.forget()
     try:
         return ask()
@@ -163,13 +179,13 @@ def _once(ask: Callable[[], _Answer]) -> _Answer:
 
 def _refusal(error: Exception, transport: Transport | None) -> Refusal:
     """What an exception of the library and its helpers tells, with the last answer's status."""
-    status, retry_after = transport.noted if transport else (None, None)
+    status, wait = transport.noted if transport else (None, None)
     said = _plain(str(getattr(error, "reason", None) or error)) or type(error).__name__
     if isinstance(error, GoogleAuthError):
         return Refusal(f"no access token ({said})", status=None if error.retryable else 401)
     if isinstance(error, OSError):
-        return Refusal(f"no answer ({said})")
-    return Refusal(said, status=status, retry_after=retry_after)
+        return Refusal(said, connected=not isinstance(error, ConnectionRefusedError))
+    return Refusal(said, status=status, wait=wait)
 
 
 def _plain(said: str) -> str:
@@ -178,21 +194,11 @@ def _plain(said: str) -> str:
     return _TOKENS.sub("[token]", without_queries(line))[:200]
 
 
-def _told(what: str, refusal: Refusal, attempts: int) -> Exception:
-    """The error that a refusal is to the rest of the pipeline."""
-    status = f"HTTP {refusal.status}: " if refusal.status else ""
-    said = f"Earth Engine does not give {what}: {status}{refusal}"
+def _told(what: str, refusal: Refusal) -> Exception:
+    """The error that a refusal for good is to the rest of the pipeline."""
+    said = f"Earth Engine does not give {what}: HTTP {refusal.status}: {refusal}"
     if refusal.too_much:
         return RequestTooLargeError(said)
-    if refusal.quota:
-        return SourceUnavailableError(
-            f"{said}. It was asked {attempts} times; the next run asks again. Give fewer --workers, or ask "
-            "for more quota (docs/earth-engine.md)."
-        )
-    if refusal.damaged:
-        return DamagedRasterError(f"{said}. It was asked {attempts} times.")
-    if refusal.passing:
-        return SourceUnavailableError(f"{said}. It was asked {attempts} times; the next run asks again.")
     if refusal.status in {401, 403}:
         return EarthEngineAccessError(
             f"{said}. Sign in with `earthengine authenticate` or name a service account's key in {KEY_FILE}; "
@@ -201,7 +207,18 @@ def _told(what: str, refusal: Refusal, attempts: int) -> Exception:
     return DamagedRasterError(said)
 
 
-def _connected() -> Transport:
+def _given_up(what: str, said: str, last: Refusal | None) -> Exception:
+    """The error that the last of several refusals is; none if the service was left alone."""
+    said = f"Earth Engine does not give {what}: {said}"
+    if last is not None and last.damaged:
+        return DamagedRasterError(said)
+    advice = ""
+    if last is not None and last.quota:
+        advice = " Give fewer --workers, or ask for more quota (docs/earth-engine.md)."
+    return SourceUnavailableError(f"{said}. The next run asks again.{advice}")
+
+
+def _connected(patience: Patience) -> Transport:
     """The library, signed in with what the environment names; once a process.
 
     Raises:
@@ -210,18 +227,20 @@ def _connected() -> Transport:
     """
     with _LOCK:
         project = next((os.environ[name] for name in PROJECTS if os.environ.get(name)), None)
-        return _initialised(_address(), project, os.environ.get(KEY_FILE))
+        return _initialised(_address(), project, os.environ.get(KEY_FILE), patience.connect_seconds)
 
 
 @functools.lru_cache(maxsize=1)
-def _initialised(address: str, project: str | None, key_file: str | None) -> Transport:
+def _initialised(
+    address: str, project: str | None, key_file: str | None, connect_seconds: float
+) -> Transport:
     """Initialise the library, whose state is one for the whole process."""
     if project is not None and not _PROJECT.fullmatch(project):
         raise EarthEngineAccessError(
             f"{PROJECTS[0]} names a Cloud project, such as my-project-123; got {project[:40]!r}"
         )
     credentials = _credentials(key_file)
-    transport = Transport()
+    transport = Transport(connect_seconds)
     # It would write bodies of answers into the log.
     logging.getLogger("googleapiclient.http").setLevel(logging.ERROR)
     ee.Reset()

@@ -1,37 +1,36 @@
-"""The way to Earth Engine: what its client library sends its requests through, paced, bounded, remembered."""
+"""The way to Earth Engine: what its client library sends its requests through, bounded and remembered."""
 
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import httplib2
 import requests
 
+from pipelines.sources.passing import broken, retry_after
+
 MOST_AT_ONCE = 4
 """Requests of one process under way at a time. A project may have 40; a build has a process a core."""
 
-MOST_A_SECOND = 10.0
-"""Requests that one process begins in a second. A project may begin 100."""
-
-CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 320.0
-"""Patience with a connection and with an answer; Earth Engine itself ends a computation after 300 s."""
+ANSWER_SECONDS = 320.0
+"""Patience with an answer; Earth Engine itself ends a computation after 300 s, and sends nothing before."""
 
 MOST_BYTES = 128 << 20
 """An answer longer than this is not read: pixels have 48 MB at most, a page of items some 10."""
-
-LONGEST_PAUSE_SECONDS = 120.0
-"""A Retry-After beyond this is cut to it."""
 
 
 class Transport:
     """The face of httplib2, which the library expects, on requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, connect_seconds: float) -> None:
+        """Begin with no connection.
+
+        Args:
+            connect_seconds: patience with one.
+        """
         self._session = requests.Session()
+        self._patience = (connect_seconds, ANSWER_SECONDS)
         self._slots = threading.BoundedSemaphore(MOST_AT_ONCE)
-        self._pace = threading.Lock()
-        self._next = 0.0
         self._mine = threading.local()
 
     @property
@@ -54,18 +53,16 @@ class Transport:
         """Send one request.
 
         Raises:
-            ConnectionError: no whole answer came.
-            TimeoutError: none came in time.
+            ConnectionError: no whole answer came, or none in time.
+            ConnectionRefusedError: no connection came about.
         """
         self.forget()
         with self._slots:
-            self._wait_for_turn()
             try:
                 answer, content = self._answer(uri, method, body, headers)
-            except requests.Timeout:
-                fault: OSError = TimeoutError("no answer in time")
             except requests.RequestException as error:
-                fault = ConnectionError(type(error).__name__)
+                met = broken(error)
+                fault = ConnectionError(str(met)) if met.connected else ConnectionRefusedError(str(met))
             else:
                 self._note(answer)
                 return httplib2.Response({**answer.headers, "status": str(answer.status_code)}), content
@@ -79,7 +76,7 @@ class Transport:
             uri,
             data=body,  # type: ignore[arg-type]
             headers=dict(headers or {}),
-            timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
+            timeout=self._patience,
             stream=True,
             allow_redirects=False,
         ) as answer:
@@ -91,14 +88,4 @@ class Transport:
         return answer, bytes(content)
 
     def _note(self, answer: requests.Response) -> None:
-        self._mine.status = answer.status_code
-        told = answer.headers.get("Retry-After", "")
-        self._mine.retry_after = min(float(told), LONGEST_PAUSE_SECONDS) if told.isdigit() else None
-
-    def _wait_for_turn(self) -> None:
-        """Begin no more requests in a second than is polite."""
-        with self._pace:
-            now = time.monotonic()
-            start = max(now, self._next)
-            self._next = start + 1 / MOST_A_SECOND
-        time.sleep(start - now)
+        self._mine.status, self._mine.retry_after = answer.status_code, retry_after(answer.headers)

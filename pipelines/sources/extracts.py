@@ -15,9 +15,10 @@ from osmium.osm import NOTHING
 from gl10m.scene.states import states
 from pipelines.sources import geofabrik
 from pipelines.sources.asset_urls import redacted, unsigned
-from pipelines.sources.download import PATIENT, DownloadError, NotOfferedError, Patience, download, unchanged
+from pipelines.sources.download import DownloadError, NotOfferedError, download, unchanged
 from pipelines.sources.osm_file import SUFFIXES, OsmFileError
 from pipelines.sources.partial_file import Whole, recall, remember
+from pipelines.sources.patience import PATIENT, Patience
 
 _LOG = logging.getLogger("gl10m")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from urllib.parse import urljoin
 
 from pipelines.sources.asset_urls import unsigned
-from pipelines.sources.download import DownloadError, NotOfferedError, Patience, small_text
+from pipelines.sources.download import DownloadError, NotOfferedError, small_text
+from pipelines.sources.patience import Patience
 
 GEOFABRIK = "https://download.geofabrik.de"
 """Where the extracts are kept, an MD5 beside each."""

@@ -2,13 +2,13 @@
 
 import logging
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import rasterio
-import stamina
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import MaskFlags
@@ -16,9 +16,12 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from gl10m.scene.footprint import Footprint
-from pipelines.sources.asset_urls import redacted, unsigned, without_queries
+from pipelines.sources.asset_urls import keep_queries_out_of, redacted, unsigned, without_queries
 from pipelines.sources.imagery import DamagedRasterError, SourceUnavailableError
 from pipelines.sources.lattice import Frame, Lattice
+from pipelines.sources.passing import PASSING, PassingFault
+from pipelines.sources.patience import PATIENT, Patience
+from pipelines.sources.retrying import GaveUpError, note, persist
 from pipelines.sources.signing import Signer
 
 LONGEST_SIDE = 1 << 17
@@ -34,34 +37,48 @@ GDAL = {
     "GDAL_INGESTED_BYTES_AT_OPEN": 32_768,  # a COG's whole header in one request
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_HTTP_MULTIPLEX": "YES",
-    "GDAL_HTTP_CONNECTTIMEOUT": 5,
-    "GDAL_HTTP_TIMEOUT": 120,
-    "GDAL_HTTP_LOW_SPEED_LIMIT": 1_000,
-    "GDAL_HTTP_LOW_SPEED_TIME": 20,
-    "GDAL_HTTP_MAX_RETRY": 3,  # single requests; the whole raster is tried again by `Reader`
-    "GDAL_HTTP_RETRY_DELAY": 0.3,
     "GTIFF_IGNORE_READ_ERRORS": "NO",
     "GDAL_NUM_THREADS": 1,
 }
-"""Options that GDAL reads with."""
+"""Options that GDAL reads with, beside those that follow from the patience asked for."""
 
-_NETWORK_FAULTS = ("HTTP response code", "CURL error", "Read error", "bytes, expected", "Could not resolve")
-"""Parts of GDAL's messages that tell of the way, not of the file."""
+DAMAGED = "damaged"
+"""Kind of a fault that lies in the file, or happened to it on the way."""
 
+_STATUS = re.compile(r"HTTP response code ?: ?(\d{3})|HTTP error code ?: ?(\d{3})")
 
-class _NoQueries(logging.Filter):
-    """Cuts the queries off the addresses in rasterio's log, since a signed address is a credential."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = without_queries(record.getMessage()), ()
-        return True
-
-
-for _name in ("rasterio", "rasterio._env", "rasterio._err", "rasterio._base", "rasterio._io", "rasterio.env"):
-    logging.getLogger(_name).addFilter(_NoQueries())
+_KINDS = (
+    ("no connection", r"Could not resolve|Failed to connect|Couldn't connect|Connection refused"),
+    ("timeout", r"timed out|Timeout|too slow"),
+    ("connection broken", r"CURL error|HTTP response code|reset by peer|transfer closed|Empty reply"),
+    ("cut short", r"Read error|bytes, expected"),
+)
+"""What GDAL's messages mean, first match first; what tells of none of these tells of the file: damaged."""
 
 
-@dataclass(frozen=True, slots=True)
+_LOG = logging.getLogger("gl10m")
+_REPEATED = re.compile(r"HTTP error code: (\d+) - (\S+) Retrying|(Request for \S+ failed)")
+
+
+class _Repeats(logging.Handler):
+    """Tells of single requests that GDAL repeats by itself; nobody else would."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        found = _REPEATED.search(record.getMessage())
+        if found is not None:
+            kind = f"status {found[1]}" if found[1] else "range failed"
+            note(kind)
+            _LOG.warning(
+                "asking again for %s: %s", redacted(found[2]) if found[2] else f"a range ({found[3]})", kind
+            )
+
+
+keep_queries_out_of("rasterio", "rasterio._base", "rasterio._env", "rasterio._err", "rasterio._io")
+for _name in ("rasterio._env", "rasterio._err"):
+    logging.getLogger(_name).addHandler(_Repeats(logging.WARNING))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Patch:
     """Pixels read from one raster."""
 
@@ -74,6 +91,17 @@ class Patch:
     valid: NDArray[np.bool_]
     """Shape (rows, columns); True = the raster has data, by its mask or no-data value, never by its being
     0."""
+
+    def __eq__(self, other: object) -> bool:
+        """The same pixels in the same place."""
+        return (
+            isinstance(other, Patch)
+            and self.frame == other.frame
+            and np.array_equal(self.pixels, other.pixels)
+            and np.array_equal(self.valid, other.valid)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,13 +123,19 @@ Narrow = Callable[[Frame], Frame]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """Reads rasters and tries again what fails; opens a handle for each read, so threads share none."""
+    """Reads rasters and tries again what fails; opens a handle for each read, so threads share none.
+
+    Over https the transport vouches for every byte. Over http nobody does: GDAL returns some damaged blocks
+    without an error, even of DEFLATE with its checksum (docs/decisions/0011-faults.md). So there a raster is
+    read until two readings agree.
+    """
 
     signer: Signer = Signer.NONE
     """Who signs the addresses."""
 
-    attempts: int = 6
-    """How often a raster is asked for."""
+    patience: Patience = PATIENT
+    """How long and how fast a raster is asked for. Inside of an attempt GDAL itself repeats single requests,
+    and only the first of an attempt waits for its turn."""
 
     def read(
         self, href: str, expected: Expected, footprint: Footprint, narrow: Narrow = lambda frame: frame
@@ -123,40 +157,71 @@ class Reader:
             RefusedAddressError: no http or https address.
         """
         address = unsigned(href)
-        said = ""
+        patch = self._persist(address, 0, expected, footprint, narrow)
+        if address.startswith("https://"):
+            return patch
+        for reading in range(1, self.patience.attempts + 1):
+            again = self._persist(address, reading, expected, footprint, narrow)
+            if again == patch:
+                return again
+            note(DAMAGED)
+            _LOG.warning("asking again for %s: two readings do not agree", redacted(address))
+            patch = again
+        raise DamagedRasterError(f"{redacted(address)}: no two of {reading + 1} readings agree")
+
+    def _persist(
+        self, address: str, reading: int, expected: Expected, footprint: Footprint, narrow: Narrow
+    ) -> Patch:
+        """One reading, tried again where it fails."""
+        fault: GaveUpError | None = None
         try:
-            for attempt in stamina.retry_context(
-                on=_ReadFault,
-                attempts=self.attempts,
-                timeout=300,
-                wait_initial=0.2,
-                wait_max=10,
-                wait_jitter=0.5,
-            ):
-                with attempt:
-                    return self._attempt(address, attempt.num, expected, footprint, narrow)
-        except _ReadFault as fault:
-            said = str(fault)
+            return persist(
+                address,
+                lambda number: self._attempt(address, f"{reading}.{number}", expected, footprint, narrow),
+                self.patience,
+            )
+        except GaveUpError as error:
+            fault = error
         # Raised outside the handlers, so that no exception with a signed address hangs on to it.
-        by_the_way = any(mark in said for mark in _NETWORK_FAULTS)
-        kind = SourceUnavailableError if by_the_way else DamagedRasterError
-        raise kind(f"{redacted(address)} could not be read in {self.attempts} attempts: {said}")
+        kind = DamagedRasterError if fault.kind == DAMAGED else SourceUnavailableError
+        raise kind(str(fault))
 
     def _attempt(
-        self, address: str, number: int, expected: Expected, footprint: Footprint, narrow: Narrow
+        self, address: str, number: str, expected: Expected, footprint: Footprint, narrow: Narrow
     ) -> Patch:
-        # A fragment is never sent. It makes GDAL forget what it remembers of a failed attempt.
-        path = f"/vsicurl/{self.signer.sign(address)}#{number}"
+        # A fragment is never sent. It makes GDAL forget what it remembers of another attempt.
+        signed = self.signer.sign(address, self.patience)
+        path = f"/vsicurl/{signed}#{number}"
         try:
-            with rasterio.Env(**GDAL):
+            with rasterio.Env(**GDAL, **_network(self.patience)):
                 return _read(path, expected, footprint, narrow)
-        except (RasterioError, CPLE_BaseError) as error:
-            said = _messages(error)
-        raise _ReadFault(said)
+        except (RasterioError, CPLE_BaseError, DamagedRasterError) as error:
+            fault = _fault(_messages(error))
+        if fault.kind == "status 403":
+            self.signer.forget(signed)
+        raise fault
 
 
-class _ReadFault(Exception):  # noqa: N818 - never leaves this module
-    """One failed attempt; its text is without queries."""
+def _fault(said: str) -> PassingFault:
+    """The fault that GDAL tells of; a raster that is not as expected may have been damaged on its way."""
+    status = _STATUS.search(said)
+    if status is not None:
+        number = int(status[1] or status[2])
+        return PassingFault(f"status {number}: {said}", by_host=number in PASSING)
+    kind = next((kind for kind, marks in _KINDS if re.search(marks, said)), DAMAGED)
+    return PassingFault(f"{kind}: {said}", connected=kind != "no connection", by_host=kind != DAMAGED)
+
+
+def _network(patience: Patience) -> dict[str, float]:
+    """GDAL's words for it."""
+    return {
+        "GDAL_HTTP_CONNECTTIMEOUT": patience.connect_seconds,
+        "GDAL_HTTP_TIMEOUT": patience.seconds,
+        "GDAL_HTTP_LOW_SPEED_LIMIT": int(patience.slowest),
+        "GDAL_HTTP_LOW_SPEED_TIME": max(1, round(patience.stall_seconds)),
+        "GDAL_HTTP_MAX_RETRY": min(3, patience.attempts - 1),
+        "GDAL_HTTP_RETRY_DELAY": patience.wait_initial,
+    }
 
 
 def _read(path: str, expected: Expected, footprint: Footprint, narrow: Narrow) -> Patch:
@@ -237,10 +302,10 @@ def _window(
 
 
 def _messages(error: BaseException) -> str:
-    """All that GDAL said, in one line without queries."""
+    """All that GDAL said, the cause first, in one line without queries."""
     said: list[str] = []
     link: BaseException | None = error
     while link is not None:
         said.append(" ".join(str(link).split()))
         link = link.__cause__ or link.__context__
-    return without_queries("; ".join(dict.fromkeys(said)))[:500]
+    return without_queries("; ".join(dict.fromkeys(reversed(said))))[:500]

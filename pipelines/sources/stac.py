@@ -1,14 +1,14 @@
 """NAIP and Sentinel-2 from any STAC API: found by item search, read as cloud-optimised GeoTIFF over HTTP."""
 
+import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pystac
 import pystac_client
-import stamina
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from requests import Response
@@ -20,23 +20,32 @@ from pipelines.sources import cog
 from pipelines.sources.asset_urls import redacted, unsigned, without_queries
 from pipelines.sources.imagery import HighResolution, LowResolution, Sensor, SourceUnavailableError
 from pipelines.sources.items import MalformedItemError, Row, item_row
+from pipelines.sources.passing import PASSING, PassingFault, broken, retry_after
+from pipelines.sources.patience import PATIENT, Patience
 from pipelines.sources.raster import Reader
+from pipelines.sources.retrying import GaveUpError, persist
 from pipelines.sources.signing import Signer
 
 log = logging.getLogger(__name__)
 
-BUSY = frozenset({408, 429, 500, 502, 503, 504})
-"""HTTP statuses that pass: the page is asked for again."""
-
-CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 60.0
-"""Patience with a connection and with an answer."""
-
-LONGEST_PAUSE_SECONDS = 60.0
-"""A Retry-After beyond this is cut to it."""
-
 MOST_ITEMS = 500_000
 """A search that brings more is stopped: NAIP and Sentinel-2 of Texas are some 60,000 items in the paper's
 windows."""
+
+
+_UNANSWERED = (
+    GaveUpError,
+    APIError,
+    pystac.STACError,
+    NotImplementedError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+"""What pystac-client raises when an API does not answer, or not as one."""
+
+_KINDS = {"Catalog", "Collection", "Feature", "FeatureCollection"}
+"""What a STAC API answers with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +67,8 @@ class StacImagery:
     page_size: int = 250
     """Items a page: few requests, and answers of some 8 MB."""
 
-    attempts: int = 6
-    """How often one page or one raster is asked for before the search or the scene fails."""
+    patience: Patience = PATIENT
+    """How long and how fast pages and rasters are asked for."""
 
     def __post_init__(self) -> None:
         """Refuse what is no web address.
@@ -107,11 +116,11 @@ class StacImagery:
 
     def read_sentinel2(self, item: pa.Table, footprint: Footprint) -> LowResolution:
         """Read one Sentinel-2 item over a footprint; see `cog.read_sentinel2`."""
-        return cog.read_sentinel2(item, footprint, Reader(signer=self.signer, attempts=self.attempts))
+        return cog.read_sentinel2(item, footprint, Reader(signer=self.signer, patience=self.patience))
 
     def read_naip(self, items: pa.Table, footprint: Footprint) -> HighResolution:
         """Mosaic NAIP items over a footprint, the earlier row first; see `cog.read_naip`."""
-        return cog.read_naip(items, footprint, Reader(signer=self.signer, attempts=self.attempts))
+        return cog.read_naip(items, footprint, Reader(signer=self.signer, patience=self.patience))
 
     def _found(
         self, sensor: Sensor, bounds: tuple[float, float, float, float], window: Window
@@ -119,7 +128,7 @@ class StacImagery:
         """Items as the API sends them, page by page."""
         collection = self.naip_collection if sensor is Sensor.NAIP else self.sentinel2_collection
         try:
-            client = pystac_client.Client.open(self.url, stac_io=_PatientIO(self.attempts))
+            client = pystac_client.Client.open(self.url, stac_io=_PatientIO(self.patience))
             search = client.search(
                 collections=[collection],
                 bbox=list(bounds),
@@ -134,7 +143,7 @@ class StacImagery:
                         "ask for smaller bounds or a shorter window"
                     )
                 yield item
-        except (APIError, pystac.STACError, NotImplementedError, LookupError, TypeError, ValueError) as error:
+        except _UNANSWERED as error:
             fault = without_queries(" ".join(str(error).split()))[:200] or type(error).__name__
             raise SourceUnavailableError(
                 f"the STAC API at {redacted(self.url)} does not answer a search of collection {collection}: "
@@ -143,43 +152,57 @@ class StacImagery:
 
 
 class _PatientIO(StacApiIO):
-    """Requests of pystac-client, each tried again while the server is busy, after the pause it asks for."""
+    """Requests of pystac-client, each tried again by the policy of the house."""
 
-    def __init__(self, attempts: int) -> None:
-        super().__init__(timeout=(CONNECT_SECONDS, ANSWER_SECONDS), max_retries=None)
-        self._attempts = attempts
-        self._answered = False
-        self._refusals = 0
-        self._retry_after: float | None = None
+    def __init__(self, patience: Patience) -> None:
+        super().__init__(timeout=(patience.connect_seconds, patience.stall_seconds), max_retries=None)
+        self._patience = patience
+        self._headers: Mapping[str, str] = {}
         self.session.hooks["response"].append(self._note)
 
-    def request(self, *arguments: Any, **named: Any) -> str:  # noqa: ANN401 - the library's own signature
+    def request(self, href: str, *arguments: Any, **named: Any) -> str:  # noqa: ANN401 - the library's own
         """Ask once, or a few times.
 
         Raises:
-            APIError: the last answer, if none was good.
+            GaveUpError: no answer was good.
+            APIError: the API refuses what was asked.
         """
-        for attempt in stamina.retry_context(
-            on=self._pause, attempts=self._attempts, timeout=300, wait_initial=0.3, wait_max=20
-        ):
-            with attempt:
-                return super().request(*arguments, **named)
-        raise AssertionError("stamina gives at least one attempt")
+
+        def ask(_: int) -> str:
+            try:
+                text = super(_PatientIO, self).request(href, *arguments, **named)
+            except APIError as error:
+                fault = self._passing(error)
+                if fault is None:
+                    raise
+                raise fault from None
+            return _whole(text)
+
+        return persist(href, ask, self._patience)
 
     def _note(self, response: Response, *_: object, **__: object) -> None:
-        self._answered = True
-        told = response.headers.get("Retry-After", "")
-        self._retry_after = min(float(told), LONGEST_PAUSE_SECONDS) if told.isdigit() else None
+        self._headers = response.headers
 
-    def _pause(self, error: Exception) -> bool | float:
-        """Whether to ask again, and after how many seconds if the server said so.
-
-        A server that never answered is asked twice in all, so that a wrong address ends in seconds.
-        """
-        if not isinstance(error, APIError):
-            return False
+    def _passing(self, error: APIError) -> PassingFault | None:
+        """What passes of what the library says: a status, or what broke the connection."""
         status = getattr(error, "status_code", None)
         if status is None:
-            self._refusals += 1
-            return self._answered or self._refusals < 2  # noqa: PLR2004 - twice
-        return (self._retry_after or True) if status in BUSY else False
+            return broken(error.__context__ or error)
+        if status not in PASSING:
+            return None
+        return PassingFault(f"status {status}", wait=retry_after(self._headers))
+
+
+def _whole(text: str) -> str:
+    """A page that is one: what was cut or damaged, or is a proxy's own page, is asked for again.
+
+    Raises:
+        PassingFault: it is no JSON object of a kind that STAC knows.
+    """
+    try:
+        page = json.loads(text)
+    except (ValueError, RecursionError):
+        page = None
+    if not isinstance(page, dict) or page.get("type") not in _KINDS:
+        raise PassingFault("no STAC in the answer")
+    return text

@@ -130,9 +130,11 @@ def coverage_footprints(
 
 
 def _tiles_outside(footprint: Footprint, coverage: shapely.Geometry) -> int:
-    """How many of the 100 tiles do not meet the coverage."""
-    tiles = shapely.box(*tile_bounds(footprint).T)
-    return int((~shapely.intersects(coverage, tiles)).sum())
+    """How many of the 100 tiles share no ground with the coverage; to touch it is not enough."""
+    tiles: NDArray[np.object_] = np.asarray(shapely.box(*tile_bounds(footprint).T))
+    meet: NDArray[np.bool_] = np.asarray(shapely.intersects(coverage, tiles))
+    meet[meet] = ~shapely.touches(coverage, tiles[meet])
+    return int((~meet).sum())
 
 
 def _union(items: pa.Table) -> shapely.Geometry:

@@ -1,7 +1,7 @@
 """Stage "footprints": from labelled polygons to candidate scenes (paper A.2, A.3)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,15 +21,13 @@ from pipelines.stages.thinning import KEPT, Indices, thin
 
 _AT_ONCE = 1024  # footprints labelled together: 100 tiles of 66 classes each are 7 MB
 _READ_AT_ONCE = 65_536
+_STRIP_DEGREES = 0.25
 _NEEDED = ["osm_id", "anchor_class", "class_ids", "longitude", "latitude", "geometry"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FootprintParameters:
     """What a candidate must show. The paper names these rules and gives no number; the numbers are ours."""
-
-    SAR: ClassVar["FootprintParameters"]
-    """The rule of SAR, the likely ancestor: two classes and 70 % labelled ground in the seed box."""
 
     thinning_degrees: float = FOOTPRINT_DEGREES / 2
     """Two kept anchors are at least this far apart in longitude or in latitude, degrees; 0 thins nothing. By
@@ -67,9 +65,13 @@ class FootprintParameters:
         return self.minimum_seed_classes > 0 or self.minimum_seed_share > 0
 
 
-FootprintParameters.SAR = FootprintParameters(
-    minimum_labelled_share=0.0, minimum_seed_classes=2, minimum_seed_share=0.7
-)
+PRESETS = {
+    "default": FootprintParameters(),
+    "sar": FootprintParameters(minimum_labelled_share=0.0, minimum_seed_classes=2, minimum_seed_share=0.7),
+}
+"""Parameters by name. "sar" is the rule of the SAR benchmark, the likely ancestor of GL-10M: at least two
+classes and 70 % labelled ground in the seed box. The ancestor takes closed ways alone; here relations count
+too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,13 @@ class _Labeller:
         Returns:
             Shape (k,).
         """
-        parts = [rows[first : first + _AT_ONCE] for first in range(0, len(rows), _AT_ONCE)]
-        return np.concatenate([self._accept(part) for part in parts] or [np.empty(0, np.bool_)])
+        accepted = np.empty(len(rows), np.bool_)
+        # Neighbours together: they meet the same polygons, which then lie in the processor's cache.
+        order = np.lexsort((self.longitude[rows], np.floor(self.latitude[rows] / _STRIP_DEGREES)))
+        for first in range(0, len(rows), _AT_ONCE):
+            part = order[first : first + _AT_ONCE]
+            accepted[part] = self._accept(rows[part])
+        return accepted
 
     def _accept(self, rows: Indices) -> NDArray[np.bool_]:
         wanted, accepted = self._parameters, np.ones(len(rows), np.bool_)

@@ -110,13 +110,31 @@ class Overlay:
 
     def _mark(self, tiles: Mask, bounds: Bounds, footprint: Indices, part: Indices) -> None:
         """Set the tiles in which the interior of a part lies, for its classes."""
-        which, tile = self._tiles(bounds, footprint, part)
-        place, number = np.nonzero(self._of_class[part[which]])
-        tiles[footprint[which][place], tile[place], number] = True
-
-    def _tiles(self, bounds: Bounds, footprint: Indices, part: Indices) -> tuple[Indices, Indices]:
-        """Pairs and tiles whose interiors meet, side by side."""
         columns, rows = (edges[footprint] for edges in tile_edges(bounds))
+        which, tile, sure = self._tiles(columns, rows, part)
+        self._set(tiles, footprint[which[sure]], tile[sure], part[which[sure]])
+        left = np.flatnonzero(~sure)  # a close look only where a class is not known to be there yet
+        known = tiles[footprint[which[left]], tile[left]]
+        left = left[(self._of_class[part[which[left]]] & ~known).any(axis=1)]
+        which, tile = which[left], tile[left]
+        row, column = np.divmod(tile, GRID)
+        sides = (columns[which, column], rows[which, row + 1], columns[which, column + 1], rows[which, row])
+        found = _overlap(self._pieces[part[which]], np.stack(sides, axis=1))
+        self._set(tiles, footprint[which[found]], tile[found], part[which[found]])
+
+    def _set(self, tiles: Mask, footprint: Indices, tile: Indices, part: Indices) -> None:
+        """Set tiles for all classes of a part, side by side."""
+        place, number = np.nonzero(self._of_class[part])
+        tiles[footprint[place], tile[place], number] = True
+
+    def _tiles(self, columns: Numbers, rows: Numbers, part: Indices) -> tuple[Indices, Indices, Mask]:
+        """Pairs and tiles whose boxes meet, side by side, and whether their interiors surely meet.
+
+        Args:
+            columns: shape (pairs, 11), longitudes of the tiles' borders, west to east.
+            rows: shape (pairs, 11), latitudes, north to south.
+            part: shape (pairs,).
+        """
         west, east, north, south = columns[:, :-1], columns[:, 1:], rows[:, :-1], rows[:, 1:]
         box = self._bounds[part]
         across = (west < box[:, 2:3]) & (east > box[:, 0:1])  # (pairs, 10 columns)
@@ -129,13 +147,7 @@ class Overlay:
         slim |= (south[which, row] <= box[which, 1]) & (north[which, row] >= box[which, 3])
         sure, wide = slim, np.flatnonzero(~slim)
         sure[wide] = self._marked_by_vertices(part, columns, rows, which[wide])[which[wide], tile[wide]]
-        unsure = np.flatnonzero(~sure)
-        pair, row, column = which[unsure], row[unsure], column[unsure]
-        places = np.stack(
-            [west[pair, column], south[pair, row], east[pair, column], north[pair, row]], axis=1
-        )
-        sure[unsure] = _overlap(self._pieces[part[pair]], places)
-        return which[sure], tile[sure]
+        return which, tile, sure
 
     def _marked_by_vertices(self, part: Indices, columns: Numbers, rows: Numbers, pairs: Indices) -> Mask:
         """Shape (pairs, 100), True where a vertex lies within a tile, and with it some of the interior."""

@@ -67,6 +67,8 @@ COMMANDS = [
     "classes list",
     "classes explain",
     "classes check",
+    "classes schema",
+    "classes report",
 ]
 
 
@@ -90,6 +92,10 @@ BAD_INPUT = [
     (["split"], "gl10m build"),
     (["status"], "gl10m build"),
     (["candidates", "--osm", "nothing.osm"], "no OSM file at"),
+    (["candidates", "--osm", "ftp://host/town.osm.pbf"], "only http:// and https:// addresses are read"),
+    (["candidates", "--osm", "http://127.0.0.1:9/town.zip"], "an address of an OSM file ends in"),
+    (["classes", "list", "--class-map", "nothing.toml"], "no class map at nothing.toml"),
+    (["classes", "report", "nothing.osm.pbf"], "there is no OSM file nothing.osm.pbf"),
 ]
 
 
@@ -101,6 +107,17 @@ def test_bad_input_is_one_line_with_a_remedy(tmp_path: Path, arguments: list[str
     assert "Traceback" not in ended.stderr
     lines = [line for line in ended.stderr.splitlines() if line.startswith("gl10m:")]
     assert len(lines) == 1
+
+
+def test_each_fault_of_a_class_map_is_a_line_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('version = 2\nname = "my map"\nclasses = []\n')
+    ended = gl10m("classes", "check", "mine.toml", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert [line.split(":")[0] for line in ended.stderr.splitlines()] == [
+        f"mine.toml, line {number}" for number in (1, 2, 3)
+    ]
+    other = gl10m("classes", "list", "--class-map", "mine.toml", cwd=tmp_path)
+    assert len(other.stderr.splitlines()) == 1
 
 
 def test_a_folder_of_the_users_called_pipelines_does_no_harm(tmp_path: Path) -> None:

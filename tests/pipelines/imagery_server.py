@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ class Request:
     method: str
     path: str
     range: str | None
+    key: str | None = None
+    """The subscription key that came with it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     hang_up_after: int | None = None
     """Bytes of the right answer to send before the connection is cut."""
+    flip: bool = False
+    """Whether a bit in the middle of the right answer is another one."""
+    stall: float = 0.0
+    """Seconds before the answer."""
 
 
 @dataclass
@@ -110,8 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
+        self.send_response_only(status)
+        for name, value in {"Date": self.date_time_string(), **headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -122,11 +129,18 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         if path.startswith("http://"):  # asked as a proxy
             path = path.split("/", 3)[3]
-        request = Request(len(world.requests), self.command, path.strip("/"), self.headers.get("Range"))
+        request = Request(
+            len(world.requests),
+            self.command,
+            path.strip("/"),
+            self.headers.get("Range"),
+            self.headers.get("Ocp-Apim-Subscription-Key"),
+        )
         world.requests.append(request)
         world.queries.append(query)
         fault, body = world.fault(request), world.files.get(request.path)
-        if fault is not None and fault.hang_up_after is None:
+        time.sleep(fault.stall if fault else 0.0)
+        if fault is not None and fault.hang_up_after is None and not fault.flip:
             self._answer(fault.status, fault.body, fault.headers)
         elif body is None:
             self._answer(404, b"", {})
@@ -143,7 +157,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(last - first + 1))
         self.end_headers()
         part = b"" if self.command == "HEAD" else body[first : last + 1]
-        if fault is not None:
+        if fault is not None and fault.flip and part:
+            middle = len(part) // 2
+            part = part[:middle] + bytes([part[middle] ^ 1]) + part[middle + 1 :]
+        elif fault is not None:
             part, self.close_connection = part[: fault.hang_up_after], True
         self.server.world.sent += len(part)
         self.wfile.write(part)

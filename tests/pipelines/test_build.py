@@ -1,15 +1,14 @@
 """The whole chain on a small world: one town, one quarter quad, real rasters over HTTP."""
 
 import contextlib
+import hashlib
+import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -22,74 +21,15 @@ from distributed import KilledWorker
 from gl10m import GL10MDataset
 from gl10m.manifest import parquet
 from gl10m.manifest.columns import values
+from gl10m.manifest.parquet import metadata_of
 from gl10m.manifest.schema import CANDIDATES, COVERAGE, FUNNEL, ITEMS, REJECTIONS, SCENES
-from gl10m.scene.class_map import ClassMap
 from gl10m.scene.rejection import STAGES
 from gl10m.store.integrity import verify
 from pipelines.build import WorkerLostError, _told
 from pipelines.execution.fragments import Receipts
 from pipelines.execution.journal import Journal
-from pipelines.world.naip import Vintage
-from pipelines.world.server import serve
-from pipelines.world.world import WorldParameters, world_from_osm
-from tests.worlds import square, world_of, write_world
-
-NORTH, WEST = 38.53125, -121.46875
-"""Middle of a quarter quad near Sacramento, so that every footprint of the town lies in it."""
-
-TOWN = world_of(
-    square(1, WEST - 0.014, NORTH + 0.014, 0.004, "leisure=golf_course"),
-    square(2, WEST, NORTH + 0.014, 0.006, "landuse=forest"),
-    square(3, WEST + 0.014, NORTH + 0.014, 0.003, "amenity=school"),
-    square(4, WEST - 0.014, NORTH, 0.002, "amenity=hospital"),
-    square(5, WEST, NORTH, 0.005, "natural=water,water=lake"),
-    square(6, WEST + 0.014, NORTH, 0.0004, "leisure=pitch,sport=tennis"),
-    square(7, WEST + 0.0145, NORTH + 0.0005, 0.0004, "leisure=pitch,sport=tennis"),
-    square(8, WEST, NORTH - 0.014, 0.001, "building=yes,tower:type=observation"),
-)
-
-
-FLOWN = WorldParameters(vintages=(Vintage(date(2022, 9, 3), 1.0),), most_quads=1)
-"""One flight at 1 m without a hole; a cloud stands over one place, so that some scenes are rejected."""
-
-
-@dataclass(frozen=True)
-class Town:
-    osm: Path
-    address: str
-
-    def build(self, root: Path, *more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(root, *more), capture_output=True, text=True, check=False)
-
-    def command(self, root: Path, *more: str) -> list[str]:
-        place = ["--states", "CA", "--osm", str(self.osm), "--source", "stac", "--stac-url", self.address]
-        return [sys.executable, "-m", "gl10m", "build", *place, "--root", str(root), *more]
-
-
-@pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    folder = tmp_path_factory.mktemp("town")
-    osm = write_world(folder / "town.opl", TOWN)
-    world_from_osm(osm, folder / "world", "CA", ClassMap.bundled(), FLOWN)
-    with serve(folder / "world") as address:
-        yield Town(osm, address)
-
-
-@pytest.fixture(scope="module")
-def built(town: Town, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("built") / "root"
-    ended = town.build(root, "--workers", "2")
-    assert ended.returncode == 0, ended.stderr
-    return root
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    """Every published file with its bytes; the journal is not part of the data set."""
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and ".gl10m" not in path.parts
-    }
+from tests.pipelines.town import Town, contents
+from tests.worlds import write_world
 
 
 def test_every_row_is_accounted_for_at_every_stage(built: Path) -> None:
@@ -324,6 +264,21 @@ def test_coverage_is_written_by_a_build_and_made_without_one(built: Path, town: 
     read = subprocess.run(printed, capture_output=True, text=True, check=False)
     assert read.stdout == made.stdout
     assert "sentinel-2" in read.stdout
+    (tmp_path / "cloudy.toml").write_text("[coverage]\nmost_cloud_percent = 50.0\n")
+    other = subprocess.run(
+        [*printed, "--config", str(tmp_path / "cloudy.toml")], capture_output=True, text=True, check=False
+    )
+    assert other.stdout.startswith(read.stdout)
+    assert "CA sentinel-2 was made from" in other.stdout
+    assert "below 2 % cloud, not from" in other.stdout
+
+
+def test_day_source_and_digest_of_the_extract_travel_in_the_manifests(built: Path, town: Town) -> None:
+    digest = hashlib.sha256(town.osm.read_bytes()).hexdigest()
+    for name in ("scenes", "candidates", "coverage"):
+        inputs = json.loads(metadata_of(built / "manifests" / f"{name}.parquet")["gl10m.inputs"])
+        assert inputs["CA.osm"] == f"town-230601.osm.opl sha256 {digest}"
+        assert inputs["CA.osm_date"] == "2023-06-01"
 
 
 def test_a_dry_run_counts_and_fetches_nothing(town: Town, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pipelines.sources.asset_urls import RefusedAddressError
 from pipelines.sources.cog import NAIP_IMAGE, read_naip, read_sentinel2
 from pipelines.sources.imagery import DamagedRasterError, Sensor, SourceUnavailableError
 from pipelines.sources.items import item_row
+from pipelines.sources.patience import Patience
 from pipelines.sources.raster import Reader
 from tests.pipelines.imagery_server import Fault, Request, World, serving
 from tests.pipelines.ruler import Array, frame, naip_item, outline, sentinel2_item, write_tiff
@@ -24,7 +25,13 @@ from tests.pipelines.ruler import Array, frame, naip_item, outline, sentinel2_it
 REAL = Path(__file__).parents[2] / "../shared/data/imagery"
 PLACE = Footprint(-121.0, 37.0)
 EPSG = 26910
-QUICK = Reader(attempts=3)
+
+
+def quick(attempts: int) -> Reader:
+    return Reader(patience=Patience(attempts=attempts, wait_initial=0.1, jitter=0.1))
+
+
+QUICK = quick(3)
 Painter = Callable[[int, int], Array]
 """Gives the pixels of a raster of so many rows and columns."""
 
@@ -207,6 +214,7 @@ FAULTS = {
     "a page instead": Fault(200, b"<html>please log in</html>"),
     "cut off": Fault(hang_up_after=3000),
     "reset": Fault(hang_up_after=0),
+    "a flipped bit": Fault(flip=True),
 }
 
 
@@ -231,7 +239,7 @@ def test_lasting_faults_are_errors_not_black_pixels(world: World, tmp_path: Path
     put(world, tmp_path, "x", plain(7))
     world.fault = lambda _: FAULTS[name]
     with pytest.raises(SourceUnavailableError, match=r"x\.tif could not be read in 2 attempts") as raised:
-        read_naip(naip(world, "x"), PLACE, Reader(attempts=2))
+        read_naip(naip(world, "x"), PLACE, quick(2))
     assert "\n" not in str(raised.value)
 
 
@@ -239,7 +247,7 @@ def test_a_server_that_is_gone_is_unavailable() -> None:
     with serving(World()) as gone:
         items = naip(gone, "x")
     with pytest.raises(SourceUnavailableError):
-        read_naip(items, PLACE, Reader(attempts=2))
+        read_naip(items, PLACE, quick(2))
 
 
 def tiff(folder: Path, pixels: Array, profile: dict[str, Any]) -> bytes:
@@ -270,7 +278,7 @@ def test_a_raster_of_another_kind_is_damaged(
     pixels = np.ones((profile.get("count", 4), 260, 230), profile.get("dtype", "uint8"))
     world.files["x.tif"] = tiff(tmp_path, pixels, profile)
     with pytest.raises(DamagedRasterError, match=r"x\.tif"):
-        read_naip(naip(world, "x"), PLACE, Reader(attempts=1))
+        read_naip(naip(world, "x"), PLACE, quick(1))
     assert what
 
 
@@ -283,7 +291,7 @@ def test_a_raster_that_claims_to_be_huge_is_refused(world: World, tmp_path: Path
         pass
     world.files["x.tif"] = (tmp_path / "x.tif").read_bytes()
     with pytest.raises(DamagedRasterError, match="at most"):
-        read_naip(naip(world, "x"), PLACE, Reader(attempts=1))
+        read_naip(naip(world, "x"), PLACE, quick(1))
 
 
 def test_damaged_blocks_are_an_error(world: World, tmp_path: Path) -> None:
@@ -292,7 +300,7 @@ def test_damaged_blocks_are_an_error(world: World, tmp_path: Path) -> None:
     body[len(body) // 2 : len(body) // 2 + 5000] = bytes(5000)
     world.files["x.tif"] = bytes(body)
     with pytest.raises(DamagedRasterError, match=r"x\.tif"):
-        read_naip(naip(world, "x"), PLACE, Reader(attempts=2))
+        read_naip(naip(world, "x"), PLACE, quick(2))
 
 
 @pytest.mark.parametrize("href", ["file:///etc/passwd", "/vsimem/x.tif", "/etc/passwd", "s3://bucket/x.tif"])

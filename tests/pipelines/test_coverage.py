@@ -66,6 +66,15 @@ def test_every_tile_must_meet_naip_but_need_not_be_filled() -> None:
     assert row["detail"] == "10 of 100 tiles meet no NAIP item"
 
 
+def test_to_touch_a_tile_is_not_to_show_it() -> None:
+    clear = sentinel2("s", DAY, shapely.box(-122, 36, -120, 38))
+    footprint = Footprint(-121.0, 37.0)
+    west, south, _, north = footprint.bounds
+    to_the_last_column = shapely.box(west, south, footprint.edges(10)[0][9], north)
+    (row,) = cover(CENTRE, table([clear, naip("n", DAY, to_the_last_column)])).dropped.to_pylist()
+    assert row["detail"] == "10 of 100 tiles meet no NAIP item"
+
+
 def test_without_items_everything_is_rejected_and_without_rows_nothing() -> None:
     assert cover(CENTRE, ITEMS.empty()).dropped.num_rows == 1
     assert cover(CANDIDATES.empty(), ITEMS.empty()).read == 0

@@ -4,18 +4,22 @@ import hashlib
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipelines.sources.download import DownloadError, NotOfferedError, Patience, download, small_text
+from pipelines.sources.download import DownloadError, NotOfferedError, download, small_text
 from pipelines.sources.partial_file import CacheError, Whole, partial_file
+from pipelines.sources.patience import Patience
 from tests.pipelines.unruly_server import Act, Unruly, unruly_server
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
@@ -53,9 +57,7 @@ def test_what_was_cut_goes_on_where_it_stopped(server: Unruly, tmp_path: Path, h
 def test_another_run_goes_on_where_one_gave_up(server: Unruly, tmp_path: Path) -> None:
     server.offer(FILE, CONTENT)
     server.acts = [Act(stop_after=100_000)] * 2
-    with pytest.raises(
-        DownloadError, match=r"did not come through in 2 attempts .*run the same command again"
-    ):
+    with pytest.raises(DownloadError, match=r"could not be read in 2 attempts: .*run the same command again"):
         fetch(server, tmp_path / "t", patience=replace(QUICK, attempts=2))
     assert (tmp_path / "t.part").stat().st_size == 200_000
     fetch(server, tmp_path / "t")
@@ -96,6 +98,32 @@ def test_a_file_that_changed_is_fetched_anew(server: Unruly, tmp_path: Path, *, 
     assert server.sent(FILE)[-1][1] == 200
 
 
+@pytest.mark.parametrize("careless", [Act(), Act(blind=True)])
+def test_a_file_that_changes_during_one_run_is_fetched_anew(
+    server: Unruly, tmp_path: Path, careless: Act
+) -> None:
+    server.offer(FILE, OTHER)
+    server.acts = [Act(stop_after=1_000_000, then_offer=CONTENT), careless]
+    fetch(server, tmp_path / "t")
+    assert (tmp_path / "t").read_bytes() == CONTENT
+    assert server.sent(FILE)[1][0] == "bytes=1000000-"
+    assert server.sent(FILE)[-1][1] == 200
+
+
+def test_a_part_that_does_not_say_of_which_version_is_not_taken(server: Unruly, tmp_path: Path) -> None:
+    """No MD5 would find out: a careless proxy sends the rest of the new file for the start of the old."""
+    server.offer(FILE, OTHER)
+    server.acts = [Act(stop_after=1_000_000)]
+    with pytest.raises(DownloadError):
+        fetch(server, tmp_path / "t", patience=replace(QUICK, attempts=1))
+    server.etags = False
+    server.offer(FILE, CONTENT)
+    server.acts = [Act(blind=True)]
+    fetch(server, tmp_path / "t", md5=None)
+    assert (tmp_path / "t").read_bytes() == CONTENT
+    assert [status for _, status in server.sent(FILE)] == [200, 206, 200]
+
+
 def test_a_redirect_that_moved_on_mixes_nothing(server: Unruly, tmp_path: Path) -> None:
     """Two dated files of one ETag: only the address tells them apart."""
     server.offer(FILE, CONTENT)
@@ -131,6 +159,19 @@ def test_a_busy_server_is_waited_for_as_long_as_it_asks(server: Unruly, tmp_path
     assert agent.startswith("gl10m/")
 
 
+@pytest.mark.parametrize("as_date", [False, True])
+def test_too_many_requests_is_answered_by_the_wait_asked_for(
+    server: Unruly, tmp_path: Path, *, as_date: bool
+) -> None:
+    server.offer(FILE, CONTENT)
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)  # whole seconds
+    server.acts = [Act(status=429, retry_after=soon if as_date else "1")]
+    begun = time.monotonic()
+    fetch(server, tmp_path / "t")
+    assert 0.9 <= time.monotonic() - begun < 10
+    assert [status for _, status in server.sent(FILE)] == [429, 200]
+
+
 def test_too_long_a_wait_is_told_and_not_waited_for(server: Unruly, tmp_path: Path) -> None:
     server.offer(FILE, CONTENT)
     server.acts = [Act(status=503, retry_after="3600")]
@@ -152,7 +193,7 @@ def test_a_missing_file_is_asked_for_once(server: Unruly, tmp_path: Path) -> Non
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="did not come through in 2 attempts"):
+    with pytest.raises(DownloadError, match="could not be read in 2 attempts"):
         download("http://127.0.0.1:9/t", tmp_path / "t", patience=replace(QUICK, attempts=2))
 
 
@@ -189,6 +230,21 @@ def test_two_runs_do_not_write_into_one_file(server: Unruly, tmp_path: Path) -> 
     server.offer(FILE, CONTENT)
     with partial_file(tmp_path / "t"), pytest.raises(CacheError, match="another run is downloading"):
         fetch(server, tmp_path / "t")
+
+
+def test_a_server_that_accepts_and_stays_silent_is_given_up(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/t"
+        with pytest.raises(DownloadError, match="did not come through in 2 attempts"):
+            download(address, tmp_path / "t", patience=replace(QUICK, attempts=2))
+
+
+def test_redirects_that_lead_nowhere_or_away_from_http_are_told(server: Unruly, tmp_path: Path) -> None:
+    server.redirects = {"/round": "/round", "/away": "file:///etc/hostname"}
+    for path in server.redirects:
+        with pytest.raises(DownloadError, match="cannot be read"):
+            download(server.address + path, tmp_path / "t", patience=QUICK)
+    assert not (tmp_path / "t").exists()
 
 
 def test_longer_than_allowed_is_refused(server: Unruly, tmp_path: Path) -> None:

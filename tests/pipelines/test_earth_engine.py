@@ -17,17 +17,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import rasterio
-import stamina
 
 from gl10m.manifest.schema import ITEMS
 from gl10m.scene.acquisition import NAIP_WINDOW, SENTINEL2_WINDOW, Window
 from gl10m.scene.footprint import FOOTPRINT_DEGREES, HR_PIXELS, LR_PIXELS, Footprint
 from pipelines.sources.asset_urls import RefusedAddressError
 from pipelines.sources.earth_engine import EarthEngineImagery
-from pipelines.sources.earth_engine_session import EarthEngineAccessError
-from pipelines.sources.earth_engine_transport import MOST_A_SECOND, MOST_AT_ONCE
+from pipelines.sources.earth_engine_session import MOST_A_SECOND, EarthEngineAccessError
+from pipelines.sources.earth_engine_transport import MOST_AT_ONCE
 from pipelines.sources.imagery import DamagedRasterError, Sensor, SourceUnavailableError
 from pipelines.sources.items import MalformedItemError
+from pipelines.sources.patience import Patience
 from pipelines.sources.stac import StacImagery
 from tests.pipelines.earth_engine_graph import Asset
 from tests.pipelines.earth_engine_server import (
@@ -74,11 +74,8 @@ def service(running: EarthEngine, folder: Path, monkeypatch: pytest.MonkeyPatch)
     running.fault = lambda _: None
 
 
-@pytest.fixture
-def at_once() -> Iterator[None]:
-    """Three attempts, and no pause between them."""
-    with stamina.set_testing(True, attempts=3):
-        yield
+QUICK = EarthEngineImagery(patience=Patience(attempts=3, wait_initial=0.01, jitter=0))
+"""Three attempts, and no pause worth naming between them."""
 
 
 def sentinel2(service: EarthEngine, place: Footprint = FOOTPRINT) -> pa.Table:
@@ -272,12 +269,11 @@ def test_a_request_that_is_too_large_becomes_parts_put_together_again(service: E
     assert np.abs(parts.reflectance - whole.reflectance).max() < 3e-4
 
 
-@pytest.mark.usefixtures("at_once")
 def test_what_is_too_much_even_in_small_parts_ends(service: EarthEngine) -> None:
     items = sentinel2(service)
     service.fault = answering(refused(400, "User memory limit exceeded."), times=10_000)
     with pytest.raises(SourceUnavailableError, match=r"memory limit exceeded.*Not even for"):
-        EarthEngineImagery().read_sentinel2(items, FOOTPRINT)
+        QUICK.read_sentinel2(items, FOOTPRINT)
     assert len(service.asked(PIXELS)) < 10
 
 
@@ -317,23 +313,21 @@ DAMAGED = {
 }
 
 
-@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("name", [*PASSING, *DAMAGED])
 def test_a_fault_that_passes_is_survived(service: EarthEngine, name: str) -> None:
     items = sentinel2(service)
     service.fault = answering((PASSING | DAMAGED)[name])
-    shown = EarthEngineImagery().read_sentinel2(items, FOOTPRINT)
+    shown = QUICK.read_sentinel2(items, FOOTPRINT)
     assert shown.observed.all()
     assert len(service.asked(PIXELS)) == 2
 
 
-@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("name", [*PASSING, *DAMAGED])
 def test_a_fault_that_stays_ends_in_one_short_error(service: EarthEngine, name: str) -> None:
     items = sentinel2(service)
     service.fault = answering((PASSING | DAMAGED)[name], times=99)
     with pytest.raises((SourceUnavailableError, DamagedRasterError)) as caught:
-        EarthEngineImagery().read_sentinel2(items, FOOTPRINT)
+        QUICK.read_sentinel2(items, FOOTPRINT)
     # The client library's own five attempts do not multiply ours.
     assert len(service.asked(PIXELS)) == 3
     assert isinstance(caught.value, DamagedRasterError) == (name in DAMAGED)
@@ -358,12 +352,21 @@ def test_a_retry_after_is_heard(service: EarthEngine) -> None:
     assert time.monotonic() - begun >= 2
 
 
-@pytest.mark.usefixtures("at_once")
 def test_quota_that_is_used_up_says_what_helps(service: EarthEngine) -> None:
     items = sentinel2(service)
     service.fault = answering(PASSING["429"], times=99)
-    with pytest.raises(SourceUnavailableError, match=r"HTTP 429.*next run asks again.*fewer --workers"):
-        EarthEngineImagery().read_sentinel2(items, FOOTPRINT)
+    with pytest.raises(SourceUnavailableError, match=r"status 429.*next run asks again.*fewer --workers"):
+        QUICK.read_sentinel2(items, FOOTPRINT)
+
+
+def test_a_service_that_is_down_is_left_alone_for_a_while(service: EarthEngine) -> None:
+    items = sentinel2(service)
+    service.fault = answering(refused(503, "Later."), times=99)
+    for _ in range(4):
+        with pytest.raises(SourceUnavailableError, match=SENTINEL2) as caught:
+            QUICK.read_sentinel2(items, FOOTPRINT)
+    assert "left alone" in str(caught.value)
+    assert len(service.asked(PIXELS)) == 9  # three calls of three attempts; the fourth asked nothing
 
 
 def test_an_asset_that_is_gone_is_named_and_not_asked_for_again(service: EarthEngine) -> None:
@@ -375,12 +378,11 @@ def test_an_asset_that_is_gone_is_named_and_not_asked_for_again(service: EarthEn
     says_nothing_of_the_request(caught.value)
 
 
-@pytest.mark.usefixtures("at_once")
 def test_a_search_fails_as_unavailable_whatever_is_wrong(service: EarthEngine) -> None:
     for fault in (refused(404, "Asset not found."), Fault(200, b"<html>"), refused(503, "Later.")):
         service.fault = answering(fault, times=99, part="listAssets")
         with pytest.raises(SourceUnavailableError, match=f"the list of images in {NAIP}"):
-            EarthEngineImagery().search(Sensor.NAIP, FOOTPRINT.bounds, NAIP_WINDOW)
+            QUICK.search(Sensor.NAIP, FOOTPRINT.bounds, NAIP_WINDOW)
 
 
 def test_items_of_another_source_are_refused(service: EarthEngine) -> None:
@@ -523,7 +525,6 @@ def test_without_a_project_the_remedy_is_named(
     assert not service.requests
 
 
-@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(
     ("status", "message"),
     [
@@ -536,7 +537,7 @@ def test_an_account_that_may_not_is_told_what_to_do(service: EarthEngine, status
     items = sentinel2(service)
     service.fault = answering(refused(status, message), times=99)
     with pytest.raises(EarthEngineAccessError, match=rf"HTTP {status}.*earthengine authenticate") as caught:
-        EarthEngineImagery().read_sentinel2(items, FOOTPRINT)
+        QUICK.read_sentinel2(items, FOOTPRINT)
     assert message.split(":", maxsplit=1)[0].rstrip(".") in str(caught.value)
     says_nothing_of_the_request(caught.value)
 

@@ -26,7 +26,7 @@ from tests.pipelines.earth_engine_server import (
     serving,
 )
 from tests.pipelines.imagery_server import Fault
-from tests.pipelines.test_build import FLOWN, NORTH, WEST, contents
+from tests.pipelines.town import FLOWN, NORTH, WEST, contents
 from tests.worlds import square, world_of, write_world
 
 TOWN = world_of(

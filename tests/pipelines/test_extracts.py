@@ -13,7 +13,6 @@ import pytest
 from osmium.io import Header
 
 from pipelines.sources.asset_urls import RefusedAddressError
-from pipelines.sources.download import Patience
 from pipelines.sources.extracts import (
     ExtractUnavailableError,
     cache_folder,
@@ -24,6 +23,7 @@ from pipelines.sources.extracts import (
     remote_extract,
 )
 from pipelines.sources.osm_file import OsmFileError
+from pipelines.sources.patience import Patience
 from tests.pipelines.unruly_server import Act, Unruly, unruly_server
 from tests.worlds import square, world_of, write_world
 

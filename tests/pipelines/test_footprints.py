@@ -13,7 +13,7 @@ from gl10m.manifest.schema import CANDIDATES
 from gl10m.scene.class_map import ClassMap, unpack_tile_labels
 from gl10m.scene.footprint import Footprint
 from pipelines.stages.classes import map_classes
-from pipelines.stages.footprints import FootprintParameters, make_footprints
+from pipelines.stages.footprints import PRESETS, FootprintParameters, make_footprints
 from pipelines.stages.polygons import read_polygons
 from tests.worlds import square, world_of, write_world
 
@@ -90,7 +90,7 @@ def test_the_preset_of_the_ancestor_looks_at_the_seed_box(osm_world: World, clas
         square(3, -100.1, 40, 0.002, "amenity=school"),
         square(4, -100.2, 40, 0.001, "amenity=school,leisure=park"),
     )
-    outcome = make_footprints(labelled(osm_world(world), class_map), "CO", class_map, FootprintParameters.SAR)
+    outcome = make_footprints(labelled(osm_world(world), class_map), "CO", class_map, PRESETS["sar"])
     assert outcome.kept["scene_id"].to_pylist() == ["CO-w3"]
     assert reasons(outcome) == {"way/1": "FEW_CLASSES", "way/2": "THINNED", "way/4": "SMALL_LABELLED_AREA"}
 

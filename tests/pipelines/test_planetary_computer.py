@@ -1,24 +1,30 @@
 """Signing by the archive's own library, against a token server on the loopback."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from planetary_computer import sas
 from planetary_computer.settings import Settings
 
 from gl10m.scene.footprint import Footprint
+from pipelines.sources import signing
 from pipelines.sources.cog import NAIP_IMAGE
 from pipelines.sources.imagery import DamagedRasterError, SourceUnavailableError
+from pipelines.sources.patience import Patience
 from pipelines.sources.raster import Reader
 from pipelines.sources.signing import Signer
 from tests.pipelines.imagery_server import Fault, Request, World, serving
 from tests.pipelines.ruler import frame, write_tiff
 
 HREF = "https://naipeuwest.blob.core.windows.net/naip/v002/ca/x.tif"
+QUICK = Patience(attempts=2, stall_seconds=0.5, wait_initial=0.01, jitter=0)
 TOKENS = "api/sas/v1/token/naipeuwest/naip"
 
 
@@ -29,11 +35,11 @@ def tokens(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         monkeypatch.setenv("PC_SDK_SAS_URL", f"{world.url}/api/sas/v1/token")
         monkeypatch.delenv("PC_SDK_SUBSCRIPTION_KEY", raising=False)
         Settings.get.cache_clear()
-        sas.TOKEN_CACHE.clear()
+        signing._TOKENS.clear()  # noqa: SLF001 - a process keeps them, a test must not
         world.fault = granting(timedelta(minutes=45))
         yield world
     Settings.get.cache_clear()
-    sas.TOKEN_CACHE.clear()
+    signing._TOKENS.clear()  # noqa: SLF001 - as above
 
 
 def granting(life: timedelta) -> Callable[[Request], Fault | None]:
@@ -54,9 +60,85 @@ def test_one_token_serves_a_container_until_it_ends(tokens: World) -> None:
     assert Signer.PLANETARY_COMPUTER.sign(HREF.replace("x.tif", "y.tif")).endswith("sig=SECRET0")
     assert [request.path for request in tokens.requests] == [TOKENS]
 
-    sas.TOKEN_CACHE.clear()
-    tokens.fault = granting(timedelta(seconds=50))  # less than the minute the library keeps
-    assert Signer.PLANETARY_COMPUTER.sign(HREF) != Signer.PLANETARY_COMPUTER.sign(HREF)
+
+def test_a_token_is_renewed_before_it_ends(tokens: World) -> None:
+    tokens.fault = granting(timedelta(seconds=2.5))  # by whole seconds 2 or 3: renewed after half of them
+    begun = time.monotonic()
+    first = Signer.PLANETARY_COMPUTER.sign(HREF)
+    while Signer.PLANETARY_COMPUTER.sign(HREF) == first:
+        time.sleep(0.05)
+    assert 0.9 < time.monotonic() - begun < 2
+
+
+def test_a_wrong_clock_here_does_no_harm(tokens: World) -> None:
+    """The server says an hour from now, by a clock that is a day behind ours: the token is kept."""
+    past = timedelta(days=1)
+
+    def grant(request: Request) -> Fault | None:
+        fault = granting(timedelta(hours=1) - past)(request)
+        assert fault is not None
+        return replace(fault, headers={"Date": format_datetime(datetime.now(UTC) - past, usegmt=True)})
+
+    tokens.fault = grant
+    assert Signer.PLANETARY_COMPUTER.sign(HREF) == Signer.PLANETARY_COMPUTER.sign(HREF)
+    assert len(tokens.requests) == 1
+
+
+@pytest.mark.usefixtures("tokens")
+def test_a_token_that_was_refused_is_asked_for_again() -> None:
+    first = Signer.PLANETARY_COMPUTER.sign(HREF)
+    Signer.PLANETARY_COMPUTER.forget(first)
+    second = Signer.PLANETARY_COMPUTER.sign(HREF)
+    assert (first[-7:], second[-7:]) == ("SECRET0", "SECRET1")
+    Signer.PLANETARY_COMPUTER.forget(first)  # refused late: it has been renewed since
+    assert Signer.PLANETARY_COMPUTER.sign(HREF) == second
+
+
+def test_many_threads_share_one_token(tokens: World) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(Signer.PLANETARY_COMPUTER.sign, [HREF] * 32))) == 1
+    assert len(tokens.requests) == 1
+
+
+def test_the_subscription_key_goes_to_the_token_server_alone(
+    tokens: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PC_SDK_SUBSCRIPTION_KEY", "CANARYKEY")
+    Settings.get.cache_clear()
+    signed = Signer.PLANETARY_COMPUTER.sign(HREF)
+    assert "CANARYKEY" not in signed
+    assert [request.key for request in tokens.requests] == ["CANARYKEY"]
+    Signer.PLANETARY_COMPUTER.forget(signed)
+    with serving(World()) as elsewhere:
+        tokens.fault = lambda _: Fault(302, b"", {"Location": f"{elsewhere.url}/{TOKENS}"})
+        with pytest.raises(SourceUnavailableError, match="HTTP 302"):
+            Signer.PLANETARY_COMPUTER.sign(HREF)
+        assert not elsewhere.requests
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b'{"token": "x"}',
+        b'{"token": "x y", "msft:expiry": "2999-01-01T00:00:00Z"}',
+        b'{"token": "x", "msft:expiry": "1999-01-01T00:00:00Z"}',
+    ],
+)
+def test_what_is_no_token_is_asked_for_again(tokens: World, body: bytes) -> None:
+    good = granting(timedelta(hours=1))
+    tokens.fault = lambda request: Fault(200, body) if request.number == 0 else good(request)
+    assert Signer.PLANETARY_COMPUTER.sign(HREF, QUICK).endswith("SECRET1")
+
+
+def test_a_token_server_that_stalls_holds_nobody(tokens: World) -> None:
+    tokens.fault = lambda _: Fault(stall=3.0)
+    begun = time.monotonic()
+    with pytest.raises(SourceUnavailableError, match="timeout"):
+        Signer.PLANETARY_COMPUTER.sign(HREF, QUICK)
+    assert time.monotonic() - begun < 3
 
 
 def test_what_is_not_in_the_archive_is_not_signed(tokens: World) -> None:
@@ -84,7 +166,7 @@ def test_the_signature_reaches_the_store_and_nothing_else(
     monkeypatch.setenv("http_proxy", tokens.url)  # libcurl asks our server as if it were the archive
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     address = "http://naipeuwest.blob.core.windows.net/naip/x.tif"
-    reader = Reader(signer=Signer.PLANETARY_COMPUTER, attempts=1)
+    reader = Reader(signer=Signer.PLANETARY_COMPUTER, patience=Patience(attempts=1))
     with caplog.at_level("DEBUG"):
         patch = reader.read(address, NAIP_IMAGE, footprint)
         assert patch.valid.all()

@@ -24,6 +24,10 @@ class Act:
     """close, reset, stall, or drip: a byte now and then."""
     no_ranges: bool = False
     wrong_range: bool = False
+    blind: bool = False
+    """Sends the range asked for, whatever `If-Range` says, as a careless proxy does."""
+    then_offer: bytes | None = None
+    """Content that stands in the file's place after this request."""
 
 
 @dataclass
@@ -84,12 +88,18 @@ class _Handler(BaseHTTPRequestHandler):
             return
         span = self.headers.get("Range")
         first, status, more = 0, 200, dict(named)
-        if span and not act.no_ranges and (act.wrong_range or self.headers.get("If-Range") == etag):
+        if (
+            span
+            and not act.no_ranges
+            and (act.wrong_range or act.blind or self.headers.get("If-Range") == etag)
+        ):
             first, status = int(span.removeprefix("bytes=").rstrip("-")), 206
             shown = first + 1 if act.wrong_range else first
             more["Content-Range"] = f"bytes {shown}-{len(content) - 1}/{len(content)}"
         self._note(status)
         self._head(status, {"Content-Length": str(len(content) - first), **more})
+        if act.then_offer is not None:
+            self.world.files[self.path] = act.then_offer
         body = content[first:]
         self.wfile.write(body if act.stop_after is None else body[: act.stop_after])
         for byte in body[act.stop_after :][:40] if act.then == "drip" else b"":
