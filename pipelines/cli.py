@@ -28,7 +28,7 @@ class Listed(click.ParamType[tuple[str, ...]]):
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
-_SOURCES = click.Choice(["planetary-computer", "stac", "synthetic"])
+_SOURCES = click.Choice(["planetary-computer", "earth-engine", "stac", "synthetic"])
 
 _states_option = click.option(
     "--states",
@@ -52,7 +52,8 @@ _source_option = click.option(
     type=_SOURCES,
     default="planetary-computer",
     show_default=True,
-    help="Where imagery comes from.",
+    help="Where imagery comes from. earth-engine needs `earthengine authenticate`, or a service account's "
+    "key in GOOGLE_APPLICATION_CREDENTIALS, and a project in EARTHENGINE_PROJECT: docs/earth-engine.md.",
 )
 _stac_url_option = click.option("--stac-url", help="Address of the STAC API for --source stac.")
 _config_option = click.option("--config", type=_FILE, help="TOML with a section for each stage.")
@@ -65,8 +66,8 @@ def _flat(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
 @click.command()
 @_states_option
 @_source_option
-@click.option("--lr-source", type=_SOURCES, help="Another source for Sentinel-2.")
-@click.option("--hr-source", type=_SOURCES, help="Another source for NAIP.")
+@click.option("--lr-source", type=_SOURCES, help="Another source for Sentinel-2 alone.")
+@click.option("--hr-source", type=_SOURCES, help="Another source for NAIP alone.")
 @_stac_url_option
 @_osm_option
 @_class_map_option
@@ -91,6 +92,8 @@ def build(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands over 
       gl10m build --states CA,TX --source synthetic --root demo     a demo world, no network
       gl10m build --states ME --osm bangor.osm.pbf --limit 20       one town, real imagery
       gl10m build --states CA,TX                                    two states, real imagery
+      gl10m build --states ME --source earth-engine --limit 20      imagery from Earth Engine
+      gl10m build --states ME --lr-source earth-engine              Sentinel-2 from there, NAIP as usual
     """
     from pipelines.build import build as run_build
     from pipelines.inputs import BuildRequest

@@ -151,7 +151,12 @@ def find_extract(
 
 
 def open_sources(request: BuildRequest, stack: contextlib.ExitStack, patience: Patience = PATIENT) -> Sources:
-    """Open the source of each sensor; the demo world is served for as long as the build runs."""
+    """Open the source of each sensor; the demo world is served for as long as the build runs.
+
+    Raises:
+        SourceError: a source lacks what it needs.
+        SourceUnavailableError: Earth Engine does not answer, or nobody is signed in.
+    """
     opened: dict[str, Imagery] = {}
     for name in {request.lr_source, request.hr_source}:
         opened[name] = _open(name, request, stack, patience)
@@ -166,6 +171,13 @@ def open_sources(request: BuildRequest, stack: contextlib.ExitStack, patience: P
 def _open(name: str, request: BuildRequest, stack: contextlib.ExitStack, patience: Patience) -> Imagery:
     if name == "planetary-computer":
         return planetary_computer(patience)
+    if name == "earth-engine":
+        # Imported here: its client library takes a third of a second, and the other sources need none of it.
+        from pipelines.sources.earth_engine import EarthEngineImagery  # noqa: PLC0415 - see above
+
+        imagery = EarthEngineImagery(patience=patience)
+        imagery.sign_in()
+        return imagery
     if name == "synthetic":
         address = stack.enter_context(serve(request.root / WORLD))
         return DemoImagery(address, patience)

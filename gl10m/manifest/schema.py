@@ -347,9 +347,9 @@ ITEMS = Table(
         Column(
             "assets",
             pa.map_(pa.string(), pa.string()),
-            "unsigned href",
-            "STAC",
-            "image (NAIP: R, G, B, NIR) or red, green, blue, scl",
+            "unsigned href, or Earth Engine asset id",
+            "STAC, Earth Engine",
+            "image (NAIP: R, G, B, NIR; Earth Engine: all bands) or red, green, blue, scl",
         ),
         Column(
             "scale",
