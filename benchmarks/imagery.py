@@ -353,9 +353,8 @@ def table(folder: Path, scenes: int) -> None:
                 f"| {near['wall'] * 1e3:.0f} | {far['wall'] * 1e3:.0f} | {near.get('mean', 0):.3f} |"
             )
         check = figures("QC", servers.near)
-        print(
-            f"\nQC of a mosaic, CPU ms: {check['cpu'] * 1e3:.1f}, of a scene {check['cpu'] / us['cpu']:.1%} (at most 5%)"
-        )
+        share = check["cpu"] / us["cpu"]
+        print(f"\nQC of a mosaic: {check['cpu'] * 1e3:.1f} ms of CPU, {share:.1%} of a scene (at most 5%)")
 
 
 def main() -> None:
