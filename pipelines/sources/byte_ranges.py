@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import re
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,7 +36,14 @@ CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 60.0
 LONGEST_PAUSE_SECONDS = 60.0
 """A Retry-After beyond this is cut to it."""
 
+GRACE_SECONDS, SLOWEST_BYTES_A_SECOND = 20.0, 50_000
+"""A body may take so long, and a second more for so many bytes; then it is asked for again."""
+
+PIECE_BYTES = 1 << 20
+"""Bytes taken from a connection at a time."""
+
 MOST_REDIRECTS = 5
+"""Redirects followed for one range."""
 
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _EXPIRED = frozenset({401, 403})
@@ -243,15 +251,30 @@ def _checked(answer: urllib3.BaseHTTPResponse, span: Span, *, whole: bool) -> Pi
         answer.close()
         raise RangeFault(f"asked for bytes {span.start} to {stop}, answered with {first} to {last + 1}")
     length = stop - span.start
-    # With a stated length the library reads no further; without one, one byte more tells of a surplus.
-    stated = answer.headers.get("Content-Length") == str(length)
-    body = answer.read(decode_content=False) if stated else answer.read(length + 1, decode_content=False)
+    body = _body(answer, length + 1)  # one byte more would tell of a surplus
     if len(body) != length:
         answer.close()
         raise RangeFault(f"{length} bytes expected, {len(body)} came")
     answer.release_conn()
     tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
     return Piece(body, Version(size, tag))
+
+
+def _body(answer: urllib3.BaseHTTPResponse, most: int) -> bytes:
+    """What an answer brings, up to `most` bytes, if it does not come drop by drop.
+
+    Raises:
+        RangeFault: it does.
+    """
+    pieces: list[bytes] = []
+    came, begun = 0, time.monotonic()
+    while came < most and (piece := answer.read1(min(most - came, PIECE_BYTES), decode_content=False)):
+        pieces.append(piece)
+        came += len(piece)
+        if time.monotonic() - begun > GRACE_SECONDS + came / SLOWEST_BYTES_A_SECOND:
+            answer.close()
+            raise RangeFault(f"{came} bytes in {time.monotonic() - begun:.0f} s: too slow to wait for")
+    return b"".join(pieces)
 
 
 def _proxy(address: str) -> str | None:
@@ -290,4 +313,5 @@ def _after_fork() -> None:
     _manager.cache_clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork)

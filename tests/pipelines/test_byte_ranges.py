@@ -139,3 +139,11 @@ def test_versions_are_told_apart(world: World) -> None:
     world.etags["x"] = '"two"'
     assert first.version != QUICK.get(f"{world.url}/x", SPAN).version
     assert first.version.size == len(BODY)
+
+
+def test_a_body_that_comes_drop_by_drop_is_not_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.sources.byte_ranges.GRACE_SECONDS", -1.0)
+    with pytest.raises(SourceUnavailableError, match="too slow to wait for"):
+        Ranges(attempts=1).get(f"{world.url}/x", SPAN)
