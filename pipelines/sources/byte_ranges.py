@@ -9,6 +9,7 @@ httpx 69.
 import functools
 import os
 import re
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,7 +31,11 @@ from pipelines.sources.signing import Signer
 
 Result = TypeVar("Result")
 
+PIECE_BYTES = 1 << 20
+"""Bytes taken from a connection at a time."""
+
 MOST_REDIRECTS = 5
+"""Redirects followed for one range."""
 
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _EXPIRED = frozenset({401, 403})
@@ -200,7 +205,7 @@ class Ranges:
                 timeout=wait,
             )
             if answer.status not in _MOVED:
-                return _checked(answer, span, whole=whole)
+                return _checked(answer, span, self.patience, whole=whole)
             answer.drain_conn()
             signed = _moved(signed, answer.headers.get("Location", ""))
         raise PassingFault(f"redirected: over {MOST_REDIRECTS} times", by_host=False)
@@ -220,7 +225,7 @@ def _moved(address: str, location: str) -> str:
     return there
 
 
-def _checked(answer: urllib3.BaseHTTPResponse, span: Span, *, whole: bool) -> Piece:
+def _checked(answer: urllib3.BaseHTTPResponse, span: Span, patience: Patience, *, whole: bool) -> Piece:
     """The body of an answer that is the range.
 
     Raises:
@@ -243,15 +248,31 @@ def _checked(answer: urllib3.BaseHTTPResponse, span: Span, *, whole: bool) -> Pi
         said = f"wrong range: asked for bytes {span.start} to {stop}, answered with {first} to {last + 1}"
         raise PassingFault(said, by_host=False)
     length = stop - span.start
-    # With a stated length the library reads no further; without one, one byte more tells of a surplus.
-    stated = answer.headers.get("Content-Length") == str(length)
-    body = answer.read(decode_content=False) if stated else answer.read(length + 1, decode_content=False)
+    body = _body(answer, length + 1, patience)  # one byte more would tell of a surplus
     if len(body) != length:
         answer.close()
         raise PassingFault(f"cut short: {length} bytes expected, {len(body)} came")
     answer.release_conn()
     tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
     return Piece(body, Version(size, tag))
+
+
+def _body(answer: urllib3.BaseHTTPResponse, most: int, patience: Patience) -> bytes:
+    """What an answer brings, up to `most` bytes, if it does not come drop by drop.
+
+    Raises:
+        PassingFault: it does.
+    """
+    pieces: list[bytes] = []
+    came, begun = 0, time.monotonic()
+    while came < most and (piece := answer.read1(min(most - came, PIECE_BYTES), decode_content=False)):
+        pieces.append(piece)
+        came += len(piece)
+        spent, due = time.monotonic() - begun, patience.stall_seconds + came / max(patience.slowest, 1.0)
+        if spent > min(due, patience.seconds):
+            answer.close()
+            raise PassingFault(f"too slow: {came} bytes in {spent:.0f} s")
+    return b"".join(pieces)
 
 
 def _proxy(address: str) -> str | None:
@@ -289,4 +310,5 @@ def _after_fork() -> None:
     _manager.cache_clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork)

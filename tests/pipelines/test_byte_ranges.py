@@ -142,3 +142,9 @@ def test_versions_are_told_apart(world: World) -> None:
     world.etags["x"] = '"two"'
     assert first.version != QUICK.get(f"{world.url}/x", SPAN).version
     assert first.version.size == len(BODY)
+
+
+def test_a_body_that_comes_drop_by_drop_is_not_waited_for(world: World) -> None:
+    hasty = replace(PATIENCE, attempts=1, seconds=1e-9)  # every body is too slow for that
+    with pytest.raises(SourceUnavailableError, match=r"too slow: [0-9]+ bytes in 0 s"):
+        Ranges(patience=hasty).get(f"{world.url}/x", SPAN)

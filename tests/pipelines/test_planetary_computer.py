@@ -177,3 +177,24 @@ def test_the_signature_reaches_the_store_and_nothing_else(
     assert "SECRET" not in str(error.value)
     assert error.value.__context__ is None
     assert "SECRET" not in caplog.text
+
+
+def test_a_refused_signature_is_renewed_and_the_range_asked_for_again(
+    tokens: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    footprint = Footprint(-121.0, 37.0)
+    affine, height, width = frame(footprint, 26910, 20.0)
+    pixels = np.full((4, height, width), 9, np.uint8)
+    tokens.files["naip/z.tif"] = write_tiff(tmp_path / "z.tif", pixels, 26910, affine)
+    monkeypatch.setenv("http_proxy", tokens.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    grant = tokens.fault
+
+    def refuse_the_first(request: Request) -> Fault | None:
+        return grant(request) or (Fault(403) if "SECRET0" in tokens.queries[-1] else None)
+
+    tokens.fault = refuse_the_first
+    reader = Reader(signer=Signer.PLANETARY_COMPUTER, patience=replace(QUICK, attempts=3))
+    patch = reader.read("http://naipeuwest.blob.core.windows.net/naip/z.tif", NAIP_IMAGE, footprint)
+    assert (patch.pixels == 9).all()
+    assert [request.path for request in tokens.requests].count(TOKENS) == 2
