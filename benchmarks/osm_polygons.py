@@ -15,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import shapely
+
 from gl10m.scene.class_map import ClassMap
 from pipelines.sources.osm_areas import found_areas
 from pipelines.stages.polygons import interest_of, read_areas, read_polygons
@@ -60,7 +62,7 @@ def run(path: Path, part: str) -> None:
     if part == "stage":
         print(read_polygons(path, "CA", class_map).kept.num_rows, "areas kept")
     elif part == "areas":
-        print(len(read_areas(path, interest_of(class_map)).geometry), "areas")
+        print(sum(len(shapely.to_wkb(part.geometry)) for part in read_areas(path, interest_of(class_map))), "areas")
     else:
         print(len(found_areas(path, interest_of(class_map)).geometry), "areas")
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from pipelines.sources.osm_file import OsmFileError, damaged
 from pipelines.sources.pbf_fields import MalformedError, delimited, encoded_one, fields
@@ -48,16 +47,27 @@ class Block:
     granularity: int
     """Units of its coordinates, 1e-9 degrees."""
 
-    def kinds(self) -> set[int]:
-        """Kinds of objects in the block.
+    def kinds(self) -> list[int]:
+        """Kinds of its groups, in order.
 
         Raises:
-            UnusualFileError: a group is empty or holds something else.
+            UnusualFileError: a group is empty or holds something else, or the groups are out of order.
         """
-        kinds = {_KIND_OF_GROUP.get(self.content[first] >> 3) for first, last in self.groups if first < last}
-        if None in kinds or not kinds:
-            raise UnusualFileError("a block without nodes, ways or relations")
-        return {kind for kind in kinds if kind is not None}
+        kinds = [
+            _KIND_OF_GROUP.get(self.content[first] >> 3, -1) for first, last in self.groups if first < last
+        ]
+        if not kinds or kinds[0] < NODES or kinds != sorted(kinds):
+            raise UnusualFileError("a block without nodes, ways or relations, or out of order")
+        return kinds
+
+    def only(self, kind: int) -> "Block":
+        """The block with its groups of one kind."""
+        groups = tuple(
+            (first, last)
+            for first, last in self.groups
+            if first < last and _KIND_OF_GROUP[self.content[first] >> 3] == kind
+        )
+        return Block(self.content, self.strings, groups, self.granularity)
 
 
 class BlobFile:
@@ -159,12 +169,32 @@ class BlobFile:
             raise UnusualFileError("no string table, or coordinates that begin elsewhere")
         return Block(content, strings[0], tuple(groups), numbers[17])
 
-    def first_of(self, kind: int) -> int:
-        """Number of the first blob whose objects are of a kind or a later one, if the file is sorted."""
+    def blocks(self, kind: int) -> Iterator[Block]:
+        """The objects of one kind, block by block; a block at a border may hold other kinds as well.
+
+        Drawn for every kind, this visits every blob: what is out of order anywhere is found.
+
+        Raises:
+            OsmFileError: a blob is damaged.
+            UnusualFileError: the file is not sorted, or packed in a way that this reader does not know.
+        """
+        first, last = self._first_of(kind), self._first_of(kind + 1)
+        before = self.block(first - 1).kinds() if first > 1 else [kind - 1]
+        first -= before[-1] >= kind
+        for number in range(first, last):
+            block = self.block(number)
+            kinds = block.kinds()
+            early, late = kinds[0] < kind and number > first, kinds[-1] > kind and number < last - 1
+            if kind not in kinds or early or late:
+                raise UnusualFileError("objects out of order")
+            yield block.only(kind)
+
+    def _first_of(self, kind: int) -> int:
+        """Number of the first blob whose objects are all of a kind or a later one, if the file is sorted."""
         low, high = 1, len(self)
         while low < high:
             middle = (low + high) // 2
-            low, high = (middle + 1, high) if min(self.block(middle).kinds()) < kind else (low, middle)
+            low, high = (middle + 1, high) if self.block(middle).kinds()[0] < kind else (low, middle)
         return low
 
     def _check_features(self) -> None:
@@ -178,16 +208,10 @@ class BlobFile:
         if not required <= KNOWN_FEATURES:
             raise UnusualFileError(f"a file that asks for {sorted(required - KNOWN_FEATURES)}")
 
-    def copy(self, first: int, last: int, out: BinaryIO) -> None:
-        """Write blobs as they stand.
-
-        Args:
-            first: number of the first one.
-            last: number after the last one.
-            out: a file open for writing.
-        """
-        if first < last:
-            out.write(self._content[self._frames[first][0] : self._frames[last - 1][2]])
+    @property
+    def header(self) -> bytes:
+        """The header's blob with its frame, as it stands in the file."""
+        return self._content[: self._frames[0][2]]
 
 
 @contextmanager
