@@ -35,10 +35,10 @@ from pipelines.sources.pbf_relations import Relations, area_relations, in_order
 from pipelines.sources.pbf_rings import Look, Looks, look_at, rings
 from pipelines.sources.pbf_ways import Flags, WayPart, WayReader, among, ascending
 
-CORNERS_AT_ONCE = 500_000
+CORNERS_AT_ONCE = 100_000
 """Corners of the ways that become polygons together: numpy holds some 200 bytes for each meanwhile."""
 
-CORNERS_BY_LIBOSMIUM = 2_000_000
+CORNERS_BY_LIBOSMIUM = 1_000_000
 """Corners of the members of relations that libosmium assembles together: it answers 32 letters for each."""
 
 
@@ -181,7 +181,7 @@ def _assembled(file: _File, ways: Ints, wanted: Survey, relations: Iterable[byte
         excerpt = Path(folder) / file.name
         with excerpt.open("wb") as out:
             alone = np.array(sorted(wanted.ways), np.int64)
-            write_excerpt(out, file.header, file.geometry, ways, alone, relations)
+            write_excerpt(out, file.header, file.geometry, ways, alone=alone, relations=relations)
         return assemble(excerpt, wanted)
 
 

@@ -1,6 +1,6 @@
 """Blobs of an .osm.pbf file: found by their framing, inflated one at a time, every claim of size checked."""
 
-import mmap
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,21 +73,22 @@ class Block:
 class BlobFile:
     """An .osm.pbf file as a row of blobs, the header first."""
 
-    def __init__(self, name: str, content: mmap.mmap) -> None:
+    def __init__(self, name: str, file: int) -> None:
         """Find the blobs by their framing.
 
         Args:
             name: of the file, for messages.
-            content: the whole file.
+            file: descriptor of the file, open for reading. It is read, not mapped: the pages of a map would
+                count as memory of the process.
 
         Raises:
             OsmFileError: a frame is not one, or claims more than the format allows or the file holds.
             UnusualFileError: the file asks for what this reader does not know.
         """
-        self._name, self._content = name, content
+        self._name, self._file, self._size = name, file, os.fstat(file).st_size
         self._frames: list[tuple[int, int, int]] = []
         place = 0
-        while place < len(content):
+        while place < self._size:
             self._frames.append(self._frame(place))
             place = self._frames[-1][2]
             if len(self._frames) > MOST_BLOBS:
@@ -100,19 +101,25 @@ class BlobFile:
     def _damaged(self, what: object) -> OsmFileError:
         return damaged(self._name, what)
 
+    def _bytes(self, first: int, last: int) -> bytes:
+        content = os.pread(self._file, last - first, first)
+        if len(content) != last - first:
+            raise self._damaged(f"it ends at byte {first + len(content)} while it is read")
+        return content
+
     def _frame(self, place: int) -> tuple[int, int, int]:
         """Places of a frame, its blob, and the frame after it."""
-        size = int.from_bytes(self._content[place : place + 4], "big")
+        size = int.from_bytes(self._bytes(place, min(place + 4, self._size)), "big")
         first = place + 4 + size
-        if size > LARGEST_HEADER or first > len(self._content):
+        if size > LARGEST_HEADER or first > self._size:
             raise self._damaged(f"a blob header of {size} bytes at byte {place}")
-        header = self._content[place + 4 : first]
+        header = self._bytes(place + 4, first)
         try:
             sizes = [value for number, value, end in fields(header, 0, size) if number == 3 and end < 0]  # noqa: PLR2004 - datasize
         except MalformedError as error:
             raise self._damaged(str(error)) from None
-        if len(sizes) != 1 or sizes[0] > LARGEST_BLOB or first + sizes[0] > len(self._content):
-            raise self._damaged(f"a blob of {sizes} bytes at byte {first} of {len(self._content)}")
+        if len(sizes) != 1 or sizes[0] > LARGEST_BLOB or first + sizes[0] > self._size:
+            raise self._damaged(f"a blob of {sizes} bytes at byte {first} of {self._size}")
         return place, first, first + sizes[0]
 
     def inflated(self, number: int) -> bytes:
@@ -123,7 +130,7 @@ class BlobFile:
             UnusualFileError: it is packed in another way than by zlib.
         """
         _, first, last = self._frames[number]
-        blob = self._content[first:last]
+        blob = self._bytes(first, last)
         try:
             parts = {key: blob[a:b] if b >= 0 else a for key, a, b in fields(blob, 0, len(blob))}
         except MalformedError as error:
@@ -211,7 +218,7 @@ class BlobFile:
     @property
     def header(self) -> bytes:
         """The header's blob with its frame, as it stands in the file."""
-        return self._content[: self._frames[0][2]]
+        return self._bytes(0, self._frames[0][2])
 
 
 @contextmanager
@@ -222,8 +229,8 @@ def blob_file(path: Path) -> Iterator[BlobFile]:
         OsmFileError: its frames are damaged.
         UnusualFileError: it asks for what this reader does not know.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        yield BlobFile(path.name, content)
+    with path.open("rb") as file:
+        yield BlobFile(path.name, file.fileno())
 
 
 def frame(content: bytes) -> bytes:

@@ -47,7 +47,7 @@ class Geometry:
 
 
 def write_excerpt(
-    out: BinaryIO, header: bytes, geometry: Geometry, ways: Ints, alone: Ints, relations: Iterable[bytes]
+    out: BinaryIO, header: bytes, geometry: Geometry, ways: Ints, *, alone: Ints, relations: Iterable[bytes]
 ) -> None:
     """Write a sorted file of some ways, without their tags, and relations.
 
