@@ -167,7 +167,8 @@ def _areas(file: _File) -> Iterator[FoundAreas]:
 
 def _places(file: _File, part: _Part) -> Ints:
     """Places of the areas of one part among the ways."""
-    return np.flatnonzero(file.is_area[part.ways]) + part.ways.start
+    places: Ints = np.flatnonzero(file.is_area[part.ways])
+    return places + np.int64(part.ways.start)
 
 
 def _look(file: _File, ways: Ints) -> Looks:

@@ -60,7 +60,7 @@ def write_excerpt(
         relations: blocks.
     """
     out.write(header)
-    where, used = geometry.nodes, ascending(geometry.corners(ways))
+    where, used = geometry.nodes, ascending(geometry.corners(ways).astype(np.int64))
     used = used[where.longitude[used] != NOWHERE]
     out.writelines(map(frame, dense_blocks(where.ids[used], where.longitude[used], where.latitude[used])))
     for first in range(0, len(ways), WAYS_A_BLOCK):

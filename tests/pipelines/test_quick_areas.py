@@ -17,8 +17,9 @@ from gl10m.scene.class_map import ClassMap
 from pipelines.sources.osm_areas import FoundAreas, found_areas
 from pipelines.sources.osm_file import OsmFileError, readable, sorted_osm_file
 from pipelines.sources.pbf_areas import quick_areas
-from pipelines.sources.pbf_blobs import UnusualFileError, blob_file, frame
-from pipelines.sources.pbf_fields import MalformedError, decoded, delimited, encoded, unzigzag, zigzag
+from pipelines.sources.pbf_blobs import NODES, RELATIONS, WAYS, UnusualFileError, blob_file, frame
+from pipelines.sources.pbf_fields import MalformedError, decoded, delimited, encoded, fields, unzigzag, zigzag
+from pipelines.sources.pbf_ways import strings_of
 from pipelines.stages.polygons import interest_of, read_areas, read_polygons
 from tests.worlds import REAL_OSM, square, world_of, write_world
 
@@ -171,6 +172,86 @@ def test_any_ring_gives_the_same(
 def test_what_is_not_in_order_is_left_to_libosmium(tmp_path: Path, class_map: ClassMap, world: str) -> None:
     with pytest.raises(UnusualFileError):
         quick_areas(pbf(tmp_path, world), interest_of(class_map))
+
+
+class Pieces:
+    """A world of one block of nodes, one of ways and one of relations, to be laid out anew."""
+
+    def __init__(self, path: Path) -> None:
+        with blob_file(path) as blobs:
+            self.header = blobs.header
+            blocks = [next(blobs.blocks(kind)) for kind in (NODES, WAYS, RELATIONS)]
+        self.strings = [block.content[slice(*block.strings)] for block in blocks[1:]]
+        groups = [b"".join(block.content[first:last] for first, last in block.groups) for block in blocks]
+        shift = len(strings_of(blocks[1]))
+        self.nodes, self.ways = delimited(2, groups[NODES]), delimited(2, groups[WAYS])
+        self.relations = delimited(2, b"".join(shifted(*one, shift) for one in each(groups[RELATIONS])))
+
+    def write(self, path: Path, *blocks: bytes) -> Path:
+        """A file of blocks that share one string table."""
+        table = delimited(1, b"".join(self.strings))
+        path.write_bytes(self.header + b"".join(frame(table + block) for block in blocks))
+        return path
+
+
+def each(group: bytes) -> list[tuple[int, bytes]]:
+    return [(key, group[first:last]) for key, first, last in fields(group, 0, len(group))]
+
+
+def shifted(number: int, relation: bytes, shift: int) -> bytes:
+    """A relation whose strings stand later in the table."""
+    parts = []
+    for key, first, last in fields(relation, 0, len(relation)):
+        if last < 0:
+            parts.append(encoded(np.array([key << 3, first])))
+        elif key in {2, 3, 8}:  # keys, values, roles
+            places = decoded(np.frombuffer(relation[first:last], np.uint8)) + shift
+            parts.append(delimited(key, encoded(places)))
+        else:
+            parts.append(delimited(key, relation[first:last]))
+    return delimited(number, b"".join(parts))
+
+
+class TestBlocksOfSeveralKinds:
+    @pytest.mark.parametrize("borders", ["nwr", "nw r", "n wr", "n w r"])
+    def test_they_are_read_quickly(
+        self, tmp_path: Path, class_map: ClassMap, monkeypatch: pytest.MonkeyPatch, borders: str
+    ) -> None:
+        world = pbf(tmp_path, TRAPS)
+        pieces = Pieces(world)
+        of = {"n": pieces.nodes, "w": pieces.ways, "r": pieces.relations}
+        blocks = [b"".join(of[kind] for kind in block) for block in borders.split()]
+        path = pieces.write(tmp_path / "mixed.osm.pbf", *blocks)
+        quick = whole(quick_areas(path, interest_of(class_map)))
+        assert_same(quick, whole(quick_areas(world, interest_of(class_map))))
+        assert_equal_stages(path, class_map, monkeypatch)
+
+    @pytest.mark.parametrize("borders", ["wn r", "nr w", "w n r", "nr nw", "n wr w"])
+    def test_nothing_is_lost_where_they_are_out_of_order(
+        self, tmp_path: Path, class_map: ClassMap, borders: str
+    ) -> None:
+        pieces = Pieces(pbf(tmp_path, TRAPS))
+        of = {"n": pieces.nodes, "w": pieces.ways, "r": pieces.relations}
+        blocks = [b"".join(of[kind] for kind in block) for block in borders.split()]
+        path = pieces.write(tmp_path / "mixed.osm.pbf", *blocks)
+        with pytest.raises(UnusualFileError):
+            quick_areas(path, interest_of(class_map))
+
+
+@pytest.mark.parametrize("corners", [100, 3000])
+def test_the_parts_do_not_matter(class_map: ClassMap, monkeypatch: pytest.MonkeyPatch, corners: int) -> None:
+    path = REAL_OSM / "liechtenstein.osm.pbf"
+    if not path.is_file():
+        pytest.skip("the real extract liechtenstein.osm.pbf is not here")
+    expected = read_polygons(path, "CA", class_map)
+    monkeypatch.setattr("pipelines.sources.pbf_areas.CORNERS_AT_ONCE", corners)
+    monkeypatch.setattr("pipelines.sources.pbf_areas.CORNERS_BY_LIBOSMIUM", corners)
+    parts = list(quick_areas(path, interest_of(class_map)))
+    assert sum(len(part.ways) > 0 for part in parts) > 3
+    assert sum(len(part.relations) > 0 for part in parts) > 1
+    outcome = read_polygons(path, "CA", class_map)
+    assert outcome.kept.equals(expected.kept)
+    assert outcome.dropped.equals(expected.dropped)
 
 
 def framed(blob: bytes, kind: bytes = b"OSMData") -> bytes:
