@@ -5,10 +5,11 @@
     pip install pyrosm==0.25.0 quackosm==0.19.0 duckdb==1.5.5 duckdb-extension-spatial==1.5.5
     python benchmarks/osm_polygons.py BIG.osm.pbf [--only NAME ...]
 
-CPU time is user + system of all threads and children, memory the largest resident set of any one process, both
-by the kernel's account. The class map's tags are the filter everywhere. "ours, areas" ends as the C++ programme
-does, with ids, tags and WKB; "ours, stage" is the whole of `read_polygons`, with validity, repair, geodesic areas
-and anchors. osmium-tool, GDAL and QuackOSM write files. A peer that cannot run is told with its error.
+CPU time is user + system of all threads and children, memory the largest resident set of any one process,
+both by the kernel's account. The class map's tags are the filter everywhere. "ours, areas" ends as the C++
+programme does, with ids, tags and WKB; "ours, stage" is the whole of `read_polygons`, with validity, repair,
+geodesic areas and anchors. osmium-tool, GDAL and QuackOSM write files. A peer that cannot run is told with
+its error.
 """
 
 import argparse

@@ -28,7 +28,7 @@ from pipelines.sources.osm_areas import (
 )
 from pipelines.sources.osm_file import damaged
 from pipelines.sources.pbf_blobs import NODES, WAYS, BlobFile, Block, UnusualFileError, blob_file
-from pipelines.sources.pbf_excerpt import Geometry, write_excerpt
+from pipelines.sources.pbf_excerpt import Geometry, Places, write_excerpt
 from pipelines.sources.pbf_fields import Ints, MalformedError
 from pipelines.sources.pbf_nodes import Locations
 from pipelines.sources.pbf_relations import Relations, area_relations, in_order
@@ -37,6 +37,12 @@ from pipelines.sources.pbf_ways import Flags, WayPart, WayReader, among, ascendi
 
 CORNERS_AT_ONCE = 100_000
 """Corners of the ways that become polygons together: numpy holds some 200 bytes for each meanwhile."""
+
+MOST_CORNERS = 2_000_000
+"""Corners of the ways of one block, which are never parted; blocks of real files have some 100,000."""
+
+MOST_NODES = 2**31 - 1
+"""Places of nodes take four bytes."""
 
 CORNERS_BY_LIBOSMIUM = 1_000_000
 """Corners of the members of relations that libosmium assembles together: it answers 32 letters for each."""
@@ -91,14 +97,16 @@ def _read(name: str, blobs: BlobFile, interest: Interest, scratch: Path) -> _Fil
     relations = area_relations(blobs, interest, scratch)
     found = list(_ways(blobs.blocks(WAYS), interest, ascending(relations.members)))
     parts = list(_parts(found))
-    sizes = np.concatenate([np.empty(0, np.int64), *(part.sizes for part in found)])
-    ids = np.concatenate([np.empty(0, np.int64), *(part.ids for part in found)])
-    is_area = np.concatenate([np.empty(0, np.bool_), *(part.is_area for part in found)])
-    refs = np.concatenate([np.empty(0, np.int64), *(part.refs for part in found)])
+    sizes, is_area = _joined(found, "sizes"), _joined(found, "is_area").astype(np.bool_)
+    after = np.concatenate([[0], np.cumsum(sizes)])
+    ids, refs = _joined(found, "ids"), [_joined(found, "refs")]
     del found
     nodes, place = _located(blobs.blocks(NODES), refs)
-    after = np.concatenate([[0], np.cumsum(sizes)])
     return _File(name, blobs.header, Geometry(ids, sizes, after, place, nodes), is_area, parts, relations)
+
+
+def _joined(found: list[WayPart], name: str) -> Ints:
+    return np.concatenate([np.empty(0, np.int64), *(getattr(part, name) for part in found)])
 
 
 def _ways(blocks: Iterator[Block], interest: Interest, members: Ints) -> Iterator[WayPart]:
@@ -106,6 +114,8 @@ def _ways(blocks: Iterator[Block], interest: Interest, members: Ints) -> Iterato
     for block in blocks:
         ids, part = reader.read(block)
         last = in_order(ids, last)
+        if len(part.refs) > MOST_CORNERS:
+            raise UnusualFileError(f"a block of ways of {len(part.refs)} nodes")
         yield part
 
 
@@ -132,18 +142,25 @@ def _part(found: list[WayPart], first: int) -> _Part:
     )
 
 
-def _located(blocks: Iterator[Block], refs: Ints) -> tuple[Locations, Any]:
-    """Where the nodes are, and for each ref the place of its node among them."""
+def _located(blocks: Iterator[Block], given: list[Ints]) -> tuple[Locations, Places]:
+    """Where the nodes are, and for each ref the place of its node among them.
+
+    Args:
+        blocks: of nodes.
+        given: the refs, the one large array that is let go of as soon as it has been put in order.
+    """
+    refs = given.pop()
     order = np.argsort(refs)
-    ordered = refs[order]
+    refs = refs[order]
     new = np.ones(len(refs), np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
-    locations = Locations(ordered[new])
-    if len(locations.ids) >= 2**31:
+    np.not_equal(refs[1:], refs[:-1], out=new[1:])
+    locations = Locations(refs[new])
+    del refs
+    if len(locations.ids) > MOST_NODES:
         raise UnusualFileError("more nodes than the quick reader counts")
-    place = np.empty(len(refs), np.int32)
-    place[order] = np.cumsum(new, dtype=np.int32) - 1
-    del order, ordered, new
+    place = np.empty(len(order), np.int32)
+    place[order] = np.cumsum(new, dtype=np.int32) - np.int32(1)
+    del order, new
     for block in blocks:
         locations.read(block)
     return locations, place
