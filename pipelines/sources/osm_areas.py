@@ -38,7 +38,7 @@ class Interest:
 
 @dataclass(frozen=True, slots=True)
 class FoundAreas:
-    """The areas of interest of a file, ways before relations, each by id."""
+    """Areas of interest of a file, or of a part of it, ways before relations, each by id."""
 
     ways: Ids
     """Closed ways."""
@@ -51,6 +51,9 @@ class FoundAreas:
 
     geometry: NDArray[np.object_]
     """Polygons and multipolygons in EPSG:4326, not all valid; None for a way that lacks a node."""
+
+    valid: NDArray[np.bool_]
+    """Which geometries are known to be valid; the others may be."""
 
     incomplete: list[int]
     """Relations of which a member way or a node is not in the file."""
@@ -109,28 +112,45 @@ def found_areas(path: Path, interest: Interest) -> FoundAreas:
     wanted = survey(path, interest)
     areas = assemble(path, wanted)
     ways = sorted(wanted.ways)
-    incomplete, unfit, relations = told_apart(wanted, areas)
     found = [areas.get(("way", number)) for number in ways]
-    found += [areas["relation", number] for number in relations]
-    tags = [sorted(area.tags.items()) if area is not None else [] for area in found]
+    relations = relation_areas(wanted, areas)
     return FoundAreas(
         np.array(ways, np.int64),
-        np.array(relations, np.int64),
-        pa.array(tags, TAGS),
-        geometries(found),
-        incomplete,
-        unfit,
+        relations.relations,
+        pa.concat_arrays([_tags(found), relations.tags]),
+        np.concatenate([geometries(found), relations.geometry]),
+        np.zeros(len(ways) + len(relations.relations), np.bool_),
+        relations.incomplete,
+        relations.unfit,
         sorted(wanted.lines),
         sorted(wanted.degenerate),
     )
 
 
-def told_apart(wanted: Survey, areas: Areas) -> tuple[list[int], list[int], list[int]]:
-    """Relations that are incomplete, that do not fit together, and that are whole; each by id."""
+def relation_areas(wanted: Survey, areas: Areas) -> FoundAreas:
+    """What became of the relations of a survey.
+
+    Args:
+        wanted: the survey; its ways are passed over.
+        areas: what was assembled.
+    """
     found = {number: areas.get(("relation", number)) for number in sorted(wanted.relations)}
-    incomplete = [number for number, area in found.items() if area is None]
-    unfit = [number for number, area in found.items() if area is not None and area.wkb is None]
-    return incomplete, unfit, [number for number, area in found.items() if area is not None and area.wkb]
+    whole = {number: area for number, area in found.items() if area is not None and area.wkb}
+    return FoundAreas(
+        np.empty(0, np.int64),
+        np.array(list(whole), np.int64),
+        _tags(whole.values()),
+        geometries(whole.values()),
+        np.zeros(len(whole), np.bool_),
+        incomplete=[number for number, area in found.items() if area is None],
+        unfit=[number for number, area in found.items() if area is not None and area.wkb is None],
+        lines=[],
+        degenerate=[],
+    )
+
+
+def _tags(areas: Iterable[AssembledArea | None]) -> Any:  # noqa: ANN401 - stubs lack maps
+    return pa.array([sorted(area.tags.items()) if area is not None else [] for area in areas], TAGS)
 
 
 def geometries(areas: Iterable[AssembledArea | None]) -> NDArray[np.object_]:

@@ -1,104 +1,88 @@
-"""Areas of a sorted .osm.pbf file: what is plain by numpy, the rest by libosmium.
+"""Areas of a sorted .osm.pbf file, part by part: what is plain by numpy, the rest by libosmium.
 
 Relations tell which ways are their members, ways tell which nodes are needed; where no node is
-needed, only ids are decoded. Closed ways whose rings are simple become polygons at once. Relations, and
-rings that cross or touch themselves, go with their ways and nodes into a small file for libosmium.
+needed, only ids are decoded. Then come the areas, some thousand at a time: closed ways whose rings are
+simple become polygons at once. Relations, and rings that cross or touch themselves, go with their ways and
+nodes into small files for libosmium. Between the parts only ids, tags and places of nodes are held
+(docs/decisions/0006-streaming-osm.md).
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from pipelines.sources.libosmium import LARGEST_ID
 from pipelines.sources.osm_areas import (
-    TAGS,
+    Areas,
     FoundAreas,
     Interest,
     Survey,
     assemble,
     geometries,
-    survey,
-    told_apart,
+    relation_areas,
 )
 from pipelines.sources.osm_file import damaged
-from pipelines.sources.pbf_blobs import (
-    NODES,
-    RELATIONS,
-    WAYS,
-    BlobFile,
-    Block,
-    UnusualFileError,
-    blob_file,
-    frame,
-)
+from pipelines.sources.pbf_blobs import NODES, WAYS, BlobFile, Block, UnusualFileError, blob_file
+from pipelines.sources.pbf_excerpt import Geometry, Places, write_excerpt
 from pipelines.sources.pbf_fields import Ints, MalformedError
-from pipelines.sources.pbf_nodes import NOWHERE, Locations, dense_blocks
-from pipelines.sources.pbf_rings import rings
-from pipelines.sources.pbf_ways import (
-    RELATION_FIELD,
-    Flags,
-    WayReader,
-    among,
-    ascending,
-    messages,
-    strings_of,
-    ways_block,
-)
+from pipelines.sources.pbf_nodes import Locations
+from pipelines.sources.pbf_relations import Relations, area_relations, in_order
+from pipelines.sources.pbf_rings import Look, Looks, look_at, rings
+from pipelines.sources.pbf_ways import Flags, WayPart, WayReader, among, ascending
 from pipelines.sources.scratch import scratch_folder
 
-HELD_A_BYTE, HELD_ANYWAY = 2, 4_000_000
-"""Refs, tags and letters of areas that may be held for each byte of the file, and whatever its size. A ref
+CORNERS_AT_ONCE = 100_000
+"""Corners of the ways that become polygons together: numpy holds some 200 bytes for each meanwhile."""
+
+MOST_CORNERS = 2_000_000
+"""Corners of the ways of one block, which are never parted; blocks of real files have some 100,000."""
+
+HELD_A_BYTE, HELD_ANYWAY = 4, 64 << 20
+"""Bytes of refs and tags of areas that may be held for each byte of the file, and whatever its size. A ref
 needs a node of some bytes, so real files stay far below; one that is packed a thousandfold does not."""
 
-WAYS_A_BLOCK = 2000
-"""In the file for libosmium. A way has at most 2,000 nodes, which keeps a blob below its limit of bytes."""
+MOST_NODES = 2**31 - 1
+"""Places of nodes take four bytes."""
+
+CORNERS_BY_LIBOSMIUM = 1_000_000
+"""Corners of the members of relations that libosmium assembles together: it answers 32 letters for each."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Ways:
-    """Areas and members of relations of the whole file, by id."""
+class _Part:
+    """Areas among a run of ways."""
 
-    ids: Ints
-    is_area: Flags
-    sizes: Ints
-    refs: Ints
+    ways: slice
     tags: Any
-    """Of the areas, of type TAGS."""
+    """Of its areas: a pyarrow array of type TAGS."""
+
     lines: list[int]
     degenerate: list[int]
 
-    def chosen(self, mask: Flags) -> "_Chosen":
-        corners = np.repeat(mask, self.sizes)
-        return _Chosen(self.ids[mask], self.sizes[mask], self.refs[corners], corners)
-
 
 @dataclass(frozen=True, slots=True)
-class _Chosen:
-    """Some of the ways."""
+class _File:
+    """What of a file is held between the parts."""
 
-    ids: Ints
-    sizes: Ints
-    refs: Ints
-    corners: Flags
-    """Which refs of all ways are theirs."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Nodes:
-    """Nodes of the ways."""
-
-    found: Locations
-    place: Ints
-    """For each ref of the ways the place of its node among the locations."""
+    name: str
+    header: bytes
+    geometry: Geometry
+    is_area: Flags
+    parts: list[_Part]
+    relations: Relations
 
 
-def quick_areas(path: Path, interest: Interest) -> FoundAreas:
+def quick_areas(path: Path, interest: Interest) -> Iterator[FoundAreas]:
     """Read the areas of interest of a sorted .osm.pbf file.
+
+    The whole file is read before the first part comes.
+
+    Returns:
+        Parts: ways by id, then relations by id.
 
     Raises:
         OsmFileError: the file is damaged.
@@ -106,151 +90,157 @@ def quick_areas(path: Path, interest: Interest) -> FoundAreas:
     """
     try:
         with blob_file(path) as blobs, scratch_folder() as folder:
-            return _areas(blobs, interest, folder / path.name)
+            return _areas(_read(path.name, blobs, interest, folder / path.name))
     except MalformedError as error:
         raise damaged(path.name, error) from error
 
 
-def _areas(blobs: BlobFile, interest: Interest, extra: Path) -> FoundAreas:
+def _read(name: str, blobs: BlobFile, interest: Interest, scratch: Path) -> _File:
     if len(blobs) == 1:
         raise UnusualFileError("a file without objects")
-    first_way, first_relation = blobs.first_of(WAYS), blobs.first_of(RELATIONS)
-    wanted = _relations(blobs, first_relation, interest, extra)
-    members = np.array(sorted(wanted.members), np.int64)
+    relations = area_relations(blobs, interest, scratch)
     most = HELD_ANYWAY + HELD_A_BYTE * blobs.size
-    ways = _ways(_blocks(blobs, first_way, first_relation, WAYS), interest, members, most)
-    nodes = _located(_blocks(blobs, 1, first_way, NODES), ways.refs)
-    corners = nodes.place[np.repeat(ways.is_area, ways.sizes)]
-    numbers, sizes = ways.ids[ways.is_area], ways.sizes[ways.is_area]
-    closed = rings(sizes, nodes.found.longitude[corners], nodes.found.latitude[corners])
-    doubtful = numbers[closed.doubtful]
-    wanted.ways = set(doubtful.tolist())
-    chosen = ways.chosen(among(ways.ids, ascending(np.append(members, doubtful))))
-    with extra.open("wb") as out:
-        blobs.copy(0, 1, out)
-        _write(out, chosen, nodes, doubtful)
-        blobs.copy(first_relation, len(blobs), out)
-    assembled = assemble(extra, wanted) if wanted.ways or wanted.relations else {}
-    incomplete, unfit, whole = told_apart(wanted, assembled)
-    closed.geometry[closed.doubtful] = geometries(assembled.get(("way", n)) for n in doubtful.tolist())
-    relations = [assembled["relation", number] for number in whole]
-    tags: Any = pa.array([sorted(area.tags.items()) for area in relations], TAGS)
-    return FoundAreas(
-        numbers,
-        np.array(whole, np.int64),
-        pa.concat_arrays([ways.tags, tags]),
-        np.concatenate([closed.geometry, geometries(relations)]),
-        incomplete,
-        unfit,
-        ways.lines,
-        ways.degenerate,
-    )
+    found = list(_ways(blobs.blocks(WAYS), interest, ascending(relations.members), most))
+    parts = list(_parts(found))
+    sizes, is_area = _joined(found, "sizes"), _joined(found, "is_area").astype(np.bool_)
+    after = np.concatenate([[0], np.cumsum(sizes)])
+    ids, refs = _joined(found, "ids"), [_joined(found, "refs")]
+    del found
+    nodes, place = _located(blobs.blocks(NODES), refs)
+    return _File(name, blobs.header, Geometry(ids, sizes, after, place, nodes), is_area, parts, relations)
 
 
-def _write(out: BinaryIO, ways: "_Chosen", nodes: "_Nodes", alone: Ints) -> None:
-    """Write blobs of nodes and ways for libosmium.
-
-    Args:
-        out: a file open for writing.
-        ways: to write, without their tags.
-        nodes: of the file; those of the ways are written.
-        alone: ids of the ways to make areas of on their own.
-    """
-    where = nodes.found
-    used = np.zeros(len(where.ids), np.bool_)
-    used[nodes.place[ways.corners]] = True
-    used &= where.longitude != NOWHERE
-    nodes_of_ways = dense_blocks(where.ids[used], where.longitude[used], where.latitude[used])
-    out.writelines(map(frame, nodes_of_ways))
-    after = np.concatenate([[0], np.cumsum(ways.sizes)])
-    for first in range(0, len(ways.ids), WAYS_A_BLOCK):
-        part = slice(first, first + WAYS_A_BLOCK)
-        refs = ways.refs[after[first] : after[min(first + WAYS_A_BLOCK, len(ways.ids))]]
-        out.write(frame(ways_block(ways.ids[part], ways.sizes[part], refs, alone)))
+def _joined(found: list[WayPart], name: str) -> Ints:
+    return np.concatenate([np.empty(0, np.int64), *(getattr(part, name) for part in found)])
 
 
-def _blocks(blobs: BlobFile, first: int, last: int, kind: int) -> Iterator[Block]:
-    """Blocks of one kind of objects and no other."""
-    for number in range(first, last):
-        block = blobs.block(number)
-        if block.kinds() != {kind}:
-            raise UnusualFileError("a block of objects of several kinds, or out of order")
-        yield block
-
-
-def _relations(blobs: BlobFile, first: int, interest: Interest, extra: Path) -> Survey:
-    """What is to be assembled of relations."""
-    last = 0
-    for block in _blocks(blobs, first, len(blobs), RELATIONS):
-        last = _in_order(messages(block, RELATION_FIELD).ids, last)
-        if any(0 in text for text in strings_of(block)):  # libosmium ends strings by zeros, and would run on
-            raise MalformedError("a zero byte within a string")
-    if first == len(blobs):
-        return Survey()
-    with extra.open("wb") as out:
-        blobs.copy(0, 1, out)
-        blobs.copy(first, len(blobs), out)
-    return survey(extra, interest)
-
-
-def _in_order(ids: Ints, last: int) -> int:
-    """The largest id."""
-    if not ids.size or ids[0] <= last or (ids[1:] <= ids[:-1]).any() or ids[-1] > LARGEST_ID:
-        raise UnusualFileError("objects out of order, or beyond what ids there are")
-    return int(ids[-1])
-
-
-def _ways(blocks: Iterator[Block], interest: Interest, members: Ints, most: int) -> _Ways:
-    reader, parts, last, held = WayReader(interest, members), [], 0, 0
+def _ways(blocks: Iterator[Block], interest: Interest, members: Ints, most: int) -> Iterator[WayPart]:
+    reader, last, held = WayReader(interest, members), 0, 0
     for block in blocks:
         ids, part = reader.read(block)
-        last = _in_order(ids, last)
-        parts.append(part)
-        held += len(part.refs) + len(part.keys)
-        if held + reader.words.letters > most:
+        last = in_order(ids, last)
+        if len(part.refs) > MOST_CORNERS:
+            raise UnusualFileError(f"a block of ways of {len(part.refs)} nodes")
+        held += part.refs.nbytes + part.tags.nbytes
+        if held + reader.letters > most:
             raise UnusualFileError("more nodes and tags of areas than a file of its size holds")
+        yield part
 
-    def joined(name: str) -> NDArray[np.int64]:
-        return np.concatenate([np.empty(0, np.int64), *(getattr(part, name) for part in parts)])
 
-    tags = _tags(joined("keys"), joined("values"), joined("tag_counts"), reader.words.texts)
-    return _Ways(
-        joined("ids"),
-        joined("is_area").astype(np.bool_),
-        joined("sizes"),
-        joined("refs"),
-        tags,
-        joined("lines").tolist(),
-        joined("degenerate").tolist(),
+def _parts(found: list[WayPart]) -> Iterator[_Part]:
+    """Runs of ways of at most so many corners, or of one block."""
+    waiting: list[WayPart] = []
+    done, corners = 0, 0
+    for part in found:
+        corners += len(part.refs)
+        if waiting and corners > CORNERS_AT_ONCE:
+            yield _part(waiting, done)
+            done, waiting, corners = done + sum(len(one.ids) for one in waiting), [], len(part.refs)
+        waiting.append(part)
+    if waiting:
+        yield _part(waiting, done)
+
+
+def _part(found: list[WayPart], first: int) -> _Part:
+    return _Part(
+        slice(first, first + sum(len(part.ids) for part in found)),
+        pa.concat_arrays([part.tags for part in found]),
+        [number for part in found for number in part.lines.tolist()],
+        [number for part in found for number in part.degenerate.tolist()],
     )
 
 
-def _tags(keys: Ints, values: Ints, counts: Ints, texts: list[str]) -> Any:  # noqa: ANN401 - stubs lack maps
-    """Tags of objects with their keys in order."""
-    used = ascending(keys)
-    rank = np.empty(len(texts), np.int64)
-    rank[sorted(used.tolist(), key=texts.__getitem__)] = np.arange(len(used))
-    owner = np.repeat(np.arange(len(counts)), counts)
-    ranked = owner * len(used) + rank[keys]
-    order = np.argsort(ranked)
-    if (np.diff(ranked[order]) == 0).any():
-        raise UnusualFileError("an object with one key twice")
-    words: Any = pa.array(texts, pa.string())
-    offsets: Any = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    return pa.MapArray.from_arrays(
-        offsets, words.take(pa.array(keys[order])), words.take(pa.array(values[order]))
-    )
+def _located(blocks: Iterator[Block], given: list[Ints]) -> tuple[Locations, Places]:
+    """Where the nodes are, and for each ref the place of its node among them.
 
-
-def _located(blocks: Iterator[Block], refs: Ints) -> _Nodes:
-    """Where the nodes are, and for each ref the place of its node among them."""
+    Args:
+        blocks: of nodes.
+        given: the refs, the one large array that is let go of as soon as it has been put in order.
+    """
+    refs = given.pop()
     order = np.argsort(refs)
-    ordered = refs[order]
+    refs = refs[order]
     new = np.ones(len(refs), np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
-    locations = Locations(ordered[new])
-    place = np.empty(len(refs), np.int64)
-    place[order] = np.cumsum(new) - 1
+    np.not_equal(refs[1:], refs[:-1], out=new[1:])
+    locations = Locations(refs[new])
+    del refs
+    if len(locations.ids) > MOST_NODES:
+        raise UnusualFileError("more nodes than the quick reader counts")
+    place = np.empty(len(order), np.int32)
+    place[order] = np.cumsum(new, dtype=np.int32) - np.int32(1)
+    del order, new
     for block in blocks:
         locations.read(block)
-    return _Nodes(locations, place)
+    return locations, place
+
+
+def _areas(file: _File) -> Iterator[FoundAreas]:
+    """The areas, part by part."""
+    looks = [_look(file, _places(file, part)) for part in file.parts]
+    found = zip(file.parts, looks, strict=True)
+    doubtful = np.concatenate(
+        [np.empty(0, np.int64), *(_places(file, part)[look == Look.DOUBTFUL] for part, look in found)]
+    )
+    wanted = Survey(ways=set(file.geometry.ids[doubtful].tolist()))
+    repaired = _assembled(file, doubtful, wanted, []) if wanted.ways else {}
+    for number, look in enumerate(looks):
+        part, file.parts[number] = file.parts[number], _Part(slice(0), None, [], [])
+        yield _ways_of(file, part, look, repaired)
+    for rows in _runs(file):
+        yield _relations_of(file, rows)
+
+
+def _places(file: _File, part: _Part) -> Ints:
+    """Places of the areas of one part among the ways."""
+    places: Ints = np.flatnonzero(file.is_area[part.ways])
+    return places + np.int64(part.ways.start)
+
+
+def _look(file: _File, ways: Ints) -> Looks:
+    nodes, corners = file.geometry.nodes, file.geometry.corners(ways)
+    return look_at(file.geometry.sizes[ways], nodes.longitude[corners], nodes.latitude[corners])
+
+
+def _assembled(file: _File, ways: Ints, wanted: Survey, relations: Iterable[bytes]) -> Areas:
+    """Areas by libosmium, from a file of some ways and relations."""
+    with scratch_folder() as folder:
+        excerpt = folder / file.name
+        with excerpt.open("wb") as out:
+            alone = np.array(sorted(wanted.ways), np.int64)
+            write_excerpt(out, file.header, file.geometry, ways, alone=alone, relations=relations)
+        return assemble(excerpt, wanted)
+
+
+def _ways_of(file: _File, part: _Part, look: Looks, repaired: Areas) -> FoundAreas:
+    """The areas of one part that are closed ways."""
+    ways = _places(file, part)
+    nodes, corners = file.geometry.nodes, file.geometry.corners(ways)
+    numbers, plain = file.geometry.ids[ways], look == Look.PLAIN
+    shapes = rings(file.geometry.sizes[ways], nodes.longitude[corners], nodes.latitude[corners], plain)
+    doubtful = look == Look.DOUBTFUL
+    shapes[doubtful] = geometries(repaired.get(("way", n)) for n in numbers[doubtful].tolist())
+    none = np.empty(0, np.int64)
+    return FoundAreas(numbers, none, part.tags, shapes, plain, [], [], part.lines, part.degenerate)
+
+
+def _runs(file: _File) -> Iterator[slice]:
+    """Relations that libosmium assembles together."""
+    relations, ways = file.relations, file.geometry
+    here = np.flatnonzero(among(relations.members, ways.ids))
+    sizes = np.zeros(len(relations.members) + 1, np.int64)
+    sizes[here + 1] = ways.sizes[np.searchsorted(ways.ids, relations.members[here])]
+    after = np.cumsum(sizes)[np.cumsum(relations.sizes)]
+    run = after // CORNERS_BY_LIBOSMIUM
+    borders = np.flatnonzero(np.diff(run, prepend=-1, append=-1)).tolist()
+    for first, last in itertools.pairwise(borders):
+        yield slice(first, last)
+
+
+def _relations_of(file: _File, rows: slice) -> FoundAreas:
+    """The areas of some relations."""
+    relations, ways = file.relations, file.geometry.ids
+    after = np.concatenate([[0], np.cumsum(relations.sizes)])
+    members = ascending(relations.members[after[rows.start] : after[rows.stop]])
+    wanted = Survey(relations=set(relations.ids[rows].tolist()), members=set(members.tolist()))
+    areas = _assembled(file, np.flatnonzero(among(ways, members)), wanted, relations.blocks(rows))
+    return relation_areas(wanted, areas)

@@ -1,12 +1,11 @@
 """Blobs of an .osm.pbf file: found by their framing, inflated one at a time, every claim of size checked."""
 
-import mmap
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from pipelines.sources.osm_file import OsmFileError, damaged
 from pipelines.sources.pbf_fields import MalformedError, delimited, encoded_one, fields
@@ -52,36 +51,48 @@ class Block:
     granularity: int
     """Units of its coordinates, 1e-9 degrees."""
 
-    def kinds(self) -> set[int]:
-        """Kinds of objects in the block.
+    def kinds(self) -> list[int]:
+        """Kinds of its groups, in order.
 
         Raises:
-            UnusualFileError: a group is empty or holds something else.
+            UnusualFileError: a group is empty or holds something else, or the groups are out of order.
         """
-        kinds = {_KIND_OF_GROUP.get(self.content[first] >> 3) for first, last in self.groups if first < last}
-        if None in kinds or not kinds:
-            raise UnusualFileError("a block without nodes, ways or relations")
-        return {kind for kind in kinds if kind is not None}
+        kinds = [
+            _KIND_OF_GROUP.get(self.content[first] >> 3, -1) for first, last in self.groups if first < last
+        ]
+        if not kinds or kinds[0] < NODES or kinds != sorted(kinds):
+            raise UnusualFileError("a block without nodes, ways or relations, or out of order")
+        return kinds
+
+    def only(self, kind: int) -> "Block":
+        """The block with its groups of one kind."""
+        groups = tuple(
+            (first, last)
+            for first, last in self.groups
+            if first < last and _KIND_OF_GROUP[self.content[first] >> 3] == kind
+        )
+        return Block(self.content, self.strings, groups, self.granularity)
 
 
 class BlobFile:
     """An .osm.pbf file as a row of blobs, the header first."""
 
-    def __init__(self, name: str, content: mmap.mmap) -> None:
+    def __init__(self, name: str, file: int) -> None:
         """Find the blobs by their framing.
 
         Args:
             name: of the file, for messages.
-            content: the whole file.
+            file: descriptor of the file, open for reading. It is read, not mapped: the pages of a map would
+                count as memory of the process.
 
         Raises:
             OsmFileError: a frame is not one, or claims more than the format allows or the file holds.
             UnusualFileError: the file asks for what this reader does not know.
         """
-        self._name, self._content = name, content
+        self._name, self._file, self._size = name, file, os.fstat(file).st_size
         self._frames: list[tuple[int, int, int]] = []
         place = 0
-        while place < len(content):
+        while place < self._size:
             self._frames.append(self._frame(place))
             place = self._frames[-1][2]
             if len(self._frames) > MOST_BLOBS:
@@ -94,24 +105,30 @@ class BlobFile:
     @property
     def size(self) -> int:
         """Bytes of the file."""
-        return len(self._content)
+        return self._size
 
     def _damaged(self, what: object) -> OsmFileError:
         return damaged(self._name, what)
 
+    def _bytes(self, first: int, last: int) -> bytes:
+        content = os.pread(self._file, last - first, first)
+        if len(content) != last - first:
+            raise self._damaged(f"it ends at byte {first + len(content)} while it is read")
+        return content
+
     def _frame(self, place: int) -> tuple[int, int, int]:
         """Places of a frame, its blob, and the frame after it."""
-        size = int.from_bytes(self._content[place : place + 4], "big")
+        size = int.from_bytes(self._bytes(place, min(place + 4, self._size)), "big")
         first = place + 4 + size
-        if size > LARGEST_HEADER or first > len(self._content):
+        if size > LARGEST_HEADER or first > self._size:
             raise self._damaged(f"a blob header of {size} bytes at byte {place}")
-        header = self._content[place + 4 : first]
+        header = self._bytes(place + 4, first)
         try:
             sizes = [value for number, value, end in fields(header, 0, size) if number == 3 and end < 0]  # noqa: PLR2004 - datasize
         except MalformedError as error:
             raise self._damaged(str(error)) from None
-        if len(sizes) != 1 or sizes[0] > LARGEST_BLOB or first + sizes[0] > len(self._content):
-            raise self._damaged(f"a blob of {sizes} bytes at byte {first} of {len(self._content)}")
+        if len(sizes) != 1 or sizes[0] > LARGEST_BLOB or first + sizes[0] > self._size:
+            raise self._damaged(f"a blob of {sizes} bytes at byte {first} of {self._size}")
         return place, first, first + sizes[0]
 
     def inflated(self, number: int) -> bytes:
@@ -122,7 +139,7 @@ class BlobFile:
             UnusualFileError: it is packed in another way than by zlib.
         """
         _, first, last = self._frames[number]
-        blob = self._content[first:last]
+        blob = self._bytes(first, last)
         try:
             parts = {key: blob[a:b] if b >= 0 else a for key, a, b in fields(blob, 0, len(blob))}
         except MalformedError as error:
@@ -170,12 +187,32 @@ class BlobFile:
             raise UnusualFileError("no string table, or coordinates that begin elsewhere")
         return Block(content, strings[0], tuple(groups), numbers[17])
 
-    def first_of(self, kind: int) -> int:
-        """Number of the first blob whose objects are of a kind or a later one, if the file is sorted."""
+    def blocks(self, kind: int) -> Iterator[Block]:
+        """The objects of one kind, block by block; a block at a border may hold other kinds as well.
+
+        Drawn for every kind, this visits every blob: what is out of order anywhere is found.
+
+        Raises:
+            OsmFileError: a blob is damaged.
+            UnusualFileError: the file is not sorted, or packed in a way that this reader does not know.
+        """
+        first, last = self._first_of(kind), self._first_of(kind + 1)
+        before = self.block(first - 1).kinds() if first > 1 else [kind - 1]
+        first -= before[-1] >= kind
+        for number in range(first, last):
+            block = self.block(number)
+            kinds = block.kinds()
+            early, late = kinds[0] < kind and number > first, kinds[-1] > kind and number < last - 1
+            if kind not in kinds or early or late:
+                raise UnusualFileError("objects out of order")
+            yield block.only(kind)
+
+    def _first_of(self, kind: int) -> int:
+        """Number of the first blob whose objects are all of a kind or a later one, if the file is sorted."""
         low, high = 1, len(self)
         while low < high:
             middle = (low + high) // 2
-            low, high = (middle + 1, high) if min(self.block(middle).kinds()) < kind else (low, middle)
+            low, high = (middle + 1, high) if self.block(middle).kinds()[0] < kind else (low, middle)
         return low
 
     def _check_features(self) -> None:
@@ -189,16 +226,10 @@ class BlobFile:
         if not required <= KNOWN_FEATURES:
             raise UnusualFileError(f"a file that asks for {sorted(required - KNOWN_FEATURES)}")
 
-    def copy(self, first: int, last: int, out: BinaryIO) -> None:
-        """Write blobs as they stand.
-
-        Args:
-            first: number of the first one.
-            last: number after the last one.
-            out: a file open for writing.
-        """
-        if first < last:
-            out.write(self._content[self._frames[first][0] : self._frames[last - 1][2]])
+    @property
+    def header(self) -> bytes:
+        """The header's blob with its frame, as it stands in the file."""
+        return self._bytes(0, self._frames[0][2])
 
 
 @contextmanager
@@ -209,8 +240,8 @@ def blob_file(path: Path) -> Iterator[BlobFile]:
         OsmFileError: its frames are damaged.
         UnusualFileError: it asks for what this reader does not know.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        yield BlobFile(path.name, content)
+    with path.open("rb") as file:
+        yield BlobFile(path.name, file.fileno())
 
 
 def frame(content: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """Closed ways as polygons, many at a time, and which of them libosmium had better look at."""
 
-from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import shapely
@@ -11,49 +11,77 @@ from pipelines.sources.pbf_fields import Ints
 UNITS_A_DEGREE = 10_000_000
 
 Coordinates = NDArray[np.int32]
+Flags = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Rings:
-    """Polygons of closed ways."""
+class Look(IntEnum):
+    """What a first look at a ring shows."""
 
-    geometry: NDArray[np.object_]
-    """Shape (n,); None where a node is not in the file, or where the ring is doubtful."""
+    LACKING = 0
+    """A node is not in the file."""
 
-    doubtful: NDArray[np.bool_]
-    """Shape (n,): the ring crosses or touches itself or stands still."""
+    PLAIN = 1
+    """A valid polygon as it stands."""
+
+    DOUBTFUL = 2
+    """It crosses or touches itself or stands still: libosmium had better look at it."""
 
 
-def rings(sizes: Ints, longitude: Coordinates, latitude: Coordinates) -> Rings:
-    """Build polygons without holes, as libosmium does: from the westernmost corner, anticlockwise.
+Looks = NDArray[np.uint8]
+
+
+def look_at(sizes: Ints, longitude: Coordinates, latitude: Coordinates) -> Looks:
+    """Tell the plain rings from the others.
 
     Args:
         sizes: shape (n,), corners of each ring, the last one being the first again; at least four.
         longitude: shape (sum of sizes,), 1e-7 degrees, one ring after the other.
         latitude: the same.
+
+    Returns:
+        Shape (n,), a `Look` each.
     """
-    geometry = np.full(len(sizes), None, object)
-    doubtful = np.zeros(len(sizes), np.bool_)
+    looks = np.full(len(sizes), Look.LACKING, np.uint8)
     if not len(sizes):
-        return Rings(geometry, doubtful)
+        return looks
     starts = np.cumsum(sizes) - sizes
     beyond = (np.abs(longitude) > 180 * UNITS_A_DEGREE) | (np.abs(latitude) > 90 * UNITS_A_DEGREE)
-    whole = ~np.logical_or.reduceat(beyond, starts)
+    looks[~np.logical_or.reduceat(beyond, starts)] = Look.PLAIN
     still = (longitude[1:] == longitude[:-1]) & (latitude[1:] == latitude[:-1])
     still = np.append(still, False)
     still[starts[1:] - 1] = False
-    doubtful = whole & np.logical_or.reduceat(still, starts)
-    plain = np.flatnonzero(whole & ~doubtful)
+    looks[(looks == Look.PLAIN) & np.logical_or.reduceat(still, starts)] = Look.DOUBTFUL
+    plain = looks == Look.PLAIN
+    corners = np.repeat(plain, sizes)
+    polygons = _polygons(sizes[plain], longitude[corners], latitude[corners])
+    looks[np.flatnonzero(plain)[~shapely.is_valid(polygons)]] = Look.DOUBTFUL
+    return looks
+
+
+def rings(sizes: Ints, longitude: Coordinates, latitude: Coordinates, plain: Flags) -> NDArray[np.object_]:
+    """Build polygons without holes, as libosmium does: from the westernmost corner, anticlockwise.
+
+    Args:
+        sizes: as for `look_at`.
+        longitude: the same.
+        latitude: the same.
+        plain: shape (n,), which to build.
+
+    Returns:
+        Shape (n,), None for those that are not plain.
+    """
+    geometry = np.full(len(sizes), None, object)
+    starts = np.cumsum(sizes) - sizes
     corners = _canonical(sizes[plain], starts[plain], longitude, latitude)
-    after = np.concatenate([[0], np.cumsum(sizes[plain])])
-    coordinates = np.stack([longitude[corners] / UNITS_A_DEGREE, latitude[corners] / UNITS_A_DEGREE], axis=1)
-    polygons = shapely.from_ragged_array(
-        shapely.GeometryType.POLYGON, coordinates, (after, np.arange(len(after)))
-    )
-    valid = shapely.is_valid(polygons)
-    geometry[plain[valid]] = polygons[valid]
-    doubtful[plain[~valid]] = True
-    return Rings(geometry, doubtful)
+    geometry[plain] = _polygons(sizes[plain], longitude[corners], latitude[corners])
+    return geometry
+
+
+def _polygons(sizes: Ints, longitude: Coordinates, latitude: Coordinates) -> NDArray[np.object_]:
+    coordinates = np.stack([longitude / UNITS_A_DEGREE, latitude / UNITS_A_DEGREE], axis=1)
+    after = np.concatenate([[0], np.cumsum(sizes)])
+    offsets = (after, np.arange(len(after)))
+    return np.asarray(shapely.from_ragged_array(shapely.GeometryType.POLYGON, coordinates, offsets))
 
 
 def _canonical(sizes: Ints, starts: Ints, longitude: Coordinates, latitude: Coordinates) -> Ints:

@@ -1,8 +1,10 @@
 """Ways of one block of an .osm.pbf file, found and decoded many at a time."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.sources.libosmium import MOST_NODES, RING_NODES
@@ -28,7 +30,6 @@ MOST_FIELDS = 64
 """Fields of a way; writers use up to eight."""
 
 _ID, _KEYS, _VALUES, _REFS = 1, 2, 3, 8
-_PACKED = (_KEYS, _VALUES, _REFS)
 WAY_FIELD, RELATION_FIELD = 3, 4
 """Fields of a group that ways and relations stand in."""
 
@@ -67,13 +68,8 @@ class WayPart:
     refs: Ints
     """Ids of the nodes of all, one way after the other."""
 
-    tag_counts: Ints
-    """How many tags each area has."""
-
-    keys: Ints
-    """Key of each tag of the areas, by its number among the words."""
-
-    values: Ints
+    tags: Any
+    """Of the areas, keys in order: a pyarrow array of type TAGS."""
 
     lines: Ints
     """Ids of closed ways of interest that are lines by their tags."""
@@ -83,7 +79,7 @@ class WayPart:
 
 
 class Words:
-    """Strings of the tags of a whole file, each with one number."""
+    """Strings of the tags that decide whether a way is a line, over a whole file, each with one number."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -101,12 +97,13 @@ class Words:
         return np.array([self._numbers[text] for text in texts], np.int64)
 
 
-def messages(block: Block, kind: int) -> Messages:
+def messages(block: Block, kind: int, packed: tuple[int, ...] = ()) -> Messages:
     """Find the ways or the relations of a block.
 
     Args:
         block: all its groups hold objects of that kind.
         kind: WAY_FIELD or RELATION_FIELD.
+        packed: numbers of the packed fields that are wanted.
 
     Raises:
         MalformedError: a message is not one.
@@ -116,7 +113,7 @@ def messages(block: Block, kind: int) -> Messages:
     content = np.frombuffer(block.content + bytes(16), np.uint8)  # zeros: no varint runs over the end
     count = len(starts)
     ids = np.zeros(count, np.int64)
-    found = {number: (np.zeros(count, np.int64), np.zeros(count, np.int64)) for number in _PACKED}
+    found = {number: (np.zeros(count, np.int64), np.zeros(count, np.int64)) for number in packed}
     at, live = starts.copy(), np.flatnonzero(starts < ends)
     for _ in range(MOST_FIELDS):
         if not live.size:
@@ -195,12 +192,18 @@ class WayReader:
             interest: which closed ways.
             members: ids of ways to take whatever they are, ascending.
         """
-        self.words = Words()
+        self._words = Words()
         self._interest = interest
         self._keys = frozenset(key.encode() for key in interest.keys)
+        self._deciding = frozenset(key.encode() for key in interest.deciding)
         self._members = members
         self._carrying: dict[tuple[bytes, bytes], bool] = {}
         self._lines: dict[bytes, bool] = {}
+
+    @property
+    def letters(self) -> int:
+        """Bytes of the strings that are remembered."""
+        return self._words.letters
 
     def read(self, block: Block) -> tuple[Ints, WayPart]:
         """Ids of all ways of a block, and what it has of areas and members.
@@ -209,7 +212,7 @@ class WayReader:
             MalformedError: the block is damaged.
             UnusualFileError: it is written in a way that this reader does not know.
         """
-        found = messages(block, WAY_FIELD)
+        found = messages(block, WAY_FIELD, (_KEYS, _VALUES, _REFS))
         content = np.frombuffer(block.content, np.uint8)
         texts = strings_of(block)
         keys, values, counts = _tags(content, found, len(texts))
@@ -218,47 +221,39 @@ class WayReader:
         tagged[owner[self._of_interest(keys, values, texts)]] = True
         member = among(found.ids, self._members)
         chosen = np.flatnonzero(tagged | member)
-        sizes, refs = _refs(content, *(side[chosen] for side in found.fields[_REFS]))
+        sizes, refs = numbers_of(content, *(side[chosen] for side in found.fields[_REFS]))
         closed = tagged[chosen] & _closed(sizes, refs)
         degenerate = closed & ((sizes < RING_NODES) | (sizes > MOST_NODES))
         ring = np.zeros(len(counts), np.bool_)
         ring[chosen[closed & ~degenerate]] = True
-        of_ring = ring[owner]
-        key_words, value_words = (self._numbers(side[of_ring], texts) for side in (keys, values))
-        line = self._are_lines(key_words, value_words, counts[ring])
-        lines = found.ids[ring][line]
+        line = self._are_lines(keys[ring[owner]], values[ring[owner]], counts[ring], texts)
         area = ring.copy()
         area[ring] = ~line
-        of_area = np.repeat(~line, counts[ring])
         kept = (area | member)[chosen]
         return found.ids, WayPart(
             found.ids[chosen[kept]],
             area[chosen[kept]],
             sizes[kept],
             refs[np.repeat(kept, sizes)],
-            counts[area],
-            key_words[of_area],
-            value_words[of_area],
-            lines,
+            _tag_sets(keys[area[owner]], values[area[owner]], counts[area], texts),
+            found.ids[ring][line],
             found.ids[chosen[degenerate]],
         )
 
-    def _are_lines(self, keys: Ints, values: Ints, counts: Ints) -> Flags:
+    def _are_lines(self, keys: Ints, values: Ints, counts: Ints, texts: list[bytes]) -> Flags:
         """Which ways are lines: each set of the tags that decide it is asked about once."""
-        texts = self.words.texts
-        used = ascending(keys)
-        decides = np.array([texts[word] in self._interest.deciding for word in used.tolist()], np.bool_)
-        telling = decides[np.searchsorted(used, keys)] if keys.size else np.empty(0, np.bool_)
-        pairs = (keys << 32 | values)[telling]
+        decides = np.array([text in self._deciding for text in texts], np.bool_)
+        telling = decides[keys] if keys.size else np.empty(0, np.bool_)
+        pairs = self._numbers(keys[telling], texts) << 32 | self._numbers(values[telling], texts)
         after = np.concatenate([[0], np.cumsum(telling)])[np.cumsum(counts)].tolist()
-        line, first = [], 0
+        line, first, words = [], 0, self._words.texts
         for last in after:
             tags = pairs[first:last]
             first = last
             known = self._lines.get(tags.tobytes())
             if known is None:
-                words = {texts[pair >> 32]: texts[pair & 0xFFFFFFFF] for pair in tags.tolist()}
-                known = self._lines[tags.tobytes()] = self._interest.is_line(words)
+                asked = {words[pair >> 32]: words[pair & 0xFFFFFFFF] for pair in tags.tolist()}
+                known = self._lines[tags.tobytes()] = self._interest.is_line(asked)
             line.append(known)
         return np.array(line, np.bool_)
 
@@ -281,7 +276,7 @@ class WayReader:
 
     def _numbers(self, places: Ints, texts: list[bytes]) -> Ints:
         used = ascending(places)
-        return self.words.numbers([texts[place] for place in used.tolist()])[np.searchsorted(used, places)]
+        return self._words.numbers([texts[place] for place in used.tolist()])[np.searchsorted(used, places)]
 
 
 def _tags(content: Bytes, found: Messages, texts: int) -> tuple[Ints, Ints, Ints]:
@@ -296,6 +291,30 @@ def _tags(content: Bytes, found: Messages, texts: int) -> tuple[Ints, Ints, Ints
     return keys, values, counts
 
 
+def _tag_sets(keys: Ints, values: Ints, counts: Ints, texts: list[bytes]) -> Any:  # noqa: ANN401 - stubs lack maps
+    """Tags of objects with their keys in order.
+
+    Raises:
+        UnusualFileError: an object has one key twice.
+    """
+    used = ascending(np.concatenate([keys, values]))
+    words = [texts[place].decode() for place in used.tolist()]
+    keys, values = np.searchsorted(used, keys), np.searchsorted(used, values)
+    of_keys = ascending(keys).tolist()
+    ranks = {word: number for number, word in enumerate(sorted({words[place] for place in of_keys}))}
+    rank = np.zeros(len(words), np.int64)
+    rank[of_keys] = [ranks[words[place]] for place in of_keys]
+    ranked = np.repeat(np.arange(len(counts)), counts) * len(words) + rank[keys]
+    order = np.argsort(ranked)
+    if (np.diff(ranked[order]) == 0).any():
+        raise UnusualFileError("an object with one key twice")
+    known: Any = pa.array(words, pa.string())
+    offsets: Any = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return pa.MapArray.from_arrays(
+        offsets, known.take(pa.array(keys[order])), known.take(pa.array(values[order]))
+    )
+
+
 def _closed(sizes: Ints, refs: Ints) -> Flags:
     """Which ways end where they begin."""
     after = np.cumsum(sizes)
@@ -305,7 +324,8 @@ def _closed(sizes: Ints, refs: Ints) -> Flags:
     return np.asarray(closed)
 
 
-def _refs(content: Bytes, starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
+def numbers_of(content: Bytes, starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
+    """Ids packed as differences, of nodes or members: how many each object has, and those of all."""
     deltas, sizes = slices_of(content, starts, ends)
     sums = np.cumsum(unzigzag(deltas))
     before = np.concatenate([[0], sums])[np.cumsum(sizes) - sizes]

@@ -1,6 +1,7 @@
 """Stage "polygons": the areas of an OSM file that carry a tag of the class map (paper A.3)."""
 
 import itertools
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,16 +39,55 @@ class _Found:
     names: NDArray[np.object_]
     tags: Any
     geometry: Geometries
+    valid: NDArray[np.bool_]
+    """Which geometries are known to be valid."""
 
     def chosen(self, mask: NDArray[np.bool_]) -> "_Found":
-        return _Found(self.names[mask], self.tags.filter(pa.array(mask)), self.geometry[mask])
+        if mask.all():
+            return self
+        tags = self.tags.filter(pa.array(mask))
+        return _Found(self.names[mask], tags, self.geometry[mask], self.valid[mask])
+
+
+class _Account:
+    """What is let go of, gathered part by part and told reason by reason, whatever the parts."""
+
+    def __init__(self, state: str) -> None:
+        self._lines: list[int] = []
+        self._degenerate: list[int] = []
+        self._broken: dict[int, str] = {}
+        self._state = state
+        self.invalid = Ledger("polygons", state)
+        self.off_the_map = Ledger("polygons", state)
+
+    def note(self, areas: FoundAreas) -> None:
+        """Take down what of a part has no geometry."""
+        self._lines += areas.lines
+        self._degenerate += areas.degenerate
+        self._broken |= dict.fromkeys(areas.incomplete, "a member way or a node is not in the file")
+        self._broken |= dict.fromkeys(
+            areas.unfit, "its rings are open, cross each other or do not fit together"
+        )
+
+    @property
+    def table(self) -> pa.Table:
+        """All notes, schema REJECTIONS."""
+        by_kind = Ledger("polygons", self._state)
+        for number in self._lines:
+            by_kind.reject(f"way/{number}", Reason.NOT_AN_AREA, "area=no, or a line by the closed-way rule")
+        for number in self._degenerate:
+            detail = "a ring of fewer than 4 nodes, or of more than 2,000"
+            by_kind.reject(f"way/{number}", Reason.INVALID_GEOMETRY, detail)
+        for number, detail in sorted(self._broken.items()):
+            by_kind.reject(f"relation/{number}", Reason.BROKEN_RELATION, detail)
+        return pa.concat_tables([by_kind.table, self.invalid.table, self.off_the_map.table]).combine_chunks()
 
 
 def read_polygons(path: Path | str, state: str, class_map: ClassMap) -> Outcome:
     """Read the areas of an OSM file that carry a tag of the class map.
 
     Closed ways and multipolygon or boundary relations count, nodes and open lines do not. A ring that crosses
-    itself is repaired once, by the even-odd rule; one that crosses itself hundreds of times is not.
+    itself is repaired once, by the even-odd rule.
 
     Args:
         path: .osm.pbf, .osm, .osm.gz or .osm.bz2, sorted or not.
@@ -64,18 +104,22 @@ def read_polygons(path: Path | str, state: str, class_map: ClassMap) -> Outcome:
         FileNotFoundError: there is no such file.
         OsmFileError: the file cannot be read as OSM to its end.
     """
-    ledger = Ledger("polygons", state)
-    areas = read_areas(path, interest_of(class_map))
-    _reject_by_kind(ledger, areas)
-    read = len(areas.geometry) + len(ledger)
-    with readable(Path(path)):
-        found = _repaired(_found(areas), ledger)
-    found = _on_the_map(found, ledger)
-    return Outcome(stage="polygons", read=read, kept=_table(found, state), dropped=ledger.table)
+    account, tables = _Account(state), [POLYGONS.empty()]
+    for areas in read_areas(path, interest_of(class_map)):
+        account.note(areas)
+        with readable(Path(path)):
+            found = _repaired(_found(areas), account.invalid)
+        found = _on_the_map(found, account.off_the_map)
+        tables.append(_table(found, state))
+    kept, dropped = pa.concat_tables(tables).combine_chunks(), account.table
+    return Outcome(stage="polygons", read=kept.num_rows + dropped.num_rows, kept=kept, dropped=dropped)
 
 
-def read_areas(path: Path | str, interest: Interest) -> FoundAreas:
-    """Find the areas of interest, quickly in a sorted .osm.pbf file, by libosmium alone in any other.
+def read_areas(path: Path | str, interest: Interest) -> Iterator[FoundAreas]:
+    """Find the areas of interest: part by part in a sorted .osm.pbf file, by libosmium alone in any other.
+
+    Yields:
+        Parts: ways by id, then relations by id.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -83,11 +127,16 @@ def read_areas(path: Path | str, interest: Interest) -> FoundAreas:
     """
     path = Path(path)
     check_name(path)
+    with readable(path):
+        yield from _parts(path, interest)
+
+
+def _parts(path: Path, interest: Interest) -> Iterator[FoundAreas]:
     if path.name.endswith(".pbf"):
-        with suppress(UnusualFileError), readable(path):
+        with suppress(UnusualFileError):
             return quick_areas(path, interest)
-    with sorted_osm_file(path) as file, readable(path):
-        return found_areas(file, interest)
+    with sorted_osm_file(path) as file:
+        return iter([found_areas(file, interest)])
 
 
 def interest_of(class_map: ClassMap) -> Interest:
@@ -95,29 +144,16 @@ def interest_of(class_map: ClassMap) -> Interest:
     return Interest(class_map.keys, class_map.carries, class_map.is_line, class_map.deciding_keys)
 
 
-def _reject_by_kind(ledger: Ledger, areas: FoundAreas) -> None:
-    for number in areas.lines:
-        ledger.reject(f"way/{number}", Reason.NOT_AN_AREA, "area=no, or a line by the closed-way rule")
-    for number in areas.degenerate:
-        ledger.reject(
-            f"way/{number}", Reason.INVALID_GEOMETRY, "a ring of fewer than 4 nodes, or of more than 2,000"
-        )
-    details = dict.fromkeys(areas.incomplete, "a member way or a node is not in the file")
-    details |= dict.fromkeys(areas.unfit, "its rings are open, cross each other or do not fit together")
-    for number, detail in sorted(details.items()):
-        ledger.reject(f"relation/{number}", Reason.BROKEN_RELATION, detail)
-
-
 def _found(areas: FoundAreas) -> _Found:
     names = [f"way/{number}" for number in areas.ways.tolist()]
     names += [f"relation/{number}" for number in areas.relations.tolist()]
-    return _Found(np.array(names, dtype=object), areas.tags, areas.geometry)
+    return _Found(np.array(names, dtype=object), areas.tags, areas.geometry, areas.valid)
 
 
 def _repaired(found: _Found, ledger: Ledger) -> _Found:
     """Valid polygons and multipolygons; what stays invalid or empty after one repair is rejected."""
-    geometry = found.geometry.copy()
-    good = shapely.is_valid(geometry)
+    geometry, good = found.geometry.copy(), found.valid.copy()
+    good[~good] = shapely.is_valid(geometry[~good])
     broken = np.flatnonzero(~good & ~shapely.is_missing(geometry))
     if broken.size:
         geometry[broken] = repaired(geometry[broken])
@@ -132,7 +168,7 @@ def _repaired(found: _Found, ledger: Ledger) -> _Found:
         missing = geometry[place] is None
         detail = "a node is not in the file" if missing else "no area is left after a repair"
         ledger.reject(found.names[place], Reason.INVALID_GEOMETRY, details.get(int(place), detail))
-    return _Found(found.names, found.tags, geometry).chosen(good)
+    return _Found(found.names, found.tags, geometry, good).chosen(good)
 
 
 def _on_the_map(found: _Found, ledger: Ledger) -> _Found:

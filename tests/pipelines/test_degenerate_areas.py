@@ -54,7 +54,7 @@ def both(tmp_path: Path, class_map: ClassMap, monkeypatch: pytest.MonkeyPatch) -
         quick = read_polygons(path, "CA", class_map)
         with monkeypatch.context() as patch:
             patch.setattr(
-                "pipelines.stages.polygons.read_areas", lambda path, _: by_libosmium(path, class_map)
+                "pipelines.stages.polygons.read_areas", lambda path, _: iter([by_libosmium(path, class_map)])
             )
             alone = read_polygons(path, "CA", class_map)
         assert quick.kept.equals(alone.kept)

@@ -140,9 +140,9 @@ def account(path: Path, class_map: ClassMap) -> str:
     return "read"
 
 
-def by_libosmium(path: Path | str, interest: Interest) -> FoundAreas:
+def by_libosmium(path: Path | str, interest: Interest) -> Iterator[FoundAreas]:
     with sorted_osm_file(path) as file, readable(Path(path)):
-        return found_areas(file, interest)
+        yield found_areas(file, interest)
 
 
 def survives(

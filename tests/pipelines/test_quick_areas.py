@@ -3,10 +3,12 @@
 import random
 import struct
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import osmium
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,14 +17,18 @@ from gl10m.scene.class_map import ClassMap
 from pipelines.sources.osm_areas import FoundAreas, found_areas
 from pipelines.sources.osm_file import OsmFileError, readable, sorted_osm_file
 from pipelines.sources.pbf_areas import quick_areas
-from pipelines.sources.pbf_blobs import UnusualFileError, blob_file, frame
-from pipelines.sources.pbf_fields import MalformedError, decoded, delimited, encoded, unzigzag, zigzag
+from pipelines.sources.pbf_blobs import NODES, RELATIONS, WAYS, UnusualFileError, blob_file, frame
+from pipelines.sources.pbf_fields import MalformedError, decoded, delimited, encoded, fields, unzigzag, zigzag
+from pipelines.sources.pbf_ways import strings_of
 from pipelines.stages.polygons import interest_of, read_areas, read_polygons
 from tests.worlds import REAL_OSM, square, world_of, write_world
 
-QUICK = ("felton_california.osm.pbf", "liechtenstein.osm.pbf")
+QUICK = (
+    "bangor_maine.osm.pbf",  # nodes, ways and relations in one block
+    "felton_california.osm.pbf",
+    "liechtenstein.osm.pbf",
+)
 BY_LIBOSMIUM = (
-    "bangor_maine.osm.pbf",  # nodes and ways in one block
     "columbus_ohio.unsorted.osm.pbf",
     "harrisburg_pennsylvania.osm.pbf",
     "roosevelt_seattle_washington.osm",
@@ -45,6 +51,26 @@ def by_libosmium(path: Path, class_map: ClassMap) -> FoundAreas:
         return found_areas(file, interest_of(class_map))
 
 
+def whole(parts: Iterable[FoundAreas]) -> FoundAreas:
+    """All parts as one."""
+    found = list(parts)
+
+    def joined(name: str) -> list[int]:
+        return [number for part in found for number in getattr(part, name)]
+
+    return FoundAreas(
+        np.concatenate([part.ways for part in found]),
+        np.concatenate([part.relations for part in found]),
+        pa.concat_arrays([part.tags for part in found]),
+        np.concatenate([part.geometry for part in found]),
+        np.concatenate([part.valid for part in found]),
+        joined("incomplete"),
+        joined("unfit"),
+        joined("lines"),
+        joined("degenerate"),
+    )
+
+
 def assert_same(one: FoundAreas, other: FoundAreas) -> None:
     assert one.ways.tolist() == other.ways.tolist()
     assert one.relations.tolist() == other.relations.tolist()
@@ -59,7 +85,7 @@ def assert_same(one: FoundAreas, other: FoundAreas) -> None:
 def assert_equal_stages(path: Path, class_map: ClassMap, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = read_polygons(path, "CA", class_map)
     monkeypatch.setattr(
-        "pipelines.stages.polygons.read_areas", lambda path, _: by_libosmium(Path(path), class_map)
+        "pipelines.stages.polygons.read_areas", lambda path, _: iter([by_libosmium(Path(path), class_map)])
     )
     theirs = read_polygons(path, "CA", class_map)
     assert ours.read == theirs.read
@@ -78,7 +104,7 @@ def test_real_extracts_give_the_same(name: str, class_map: ClassMap, monkeypatch
 def test_sorted_extracts_are_read_quickly(name: str, class_map: ClassMap) -> None:
     if not (REAL_OSM / name).is_file():
         pytest.skip(f"the real extract {name} is not here")
-    assert len(quick_areas(REAL_OSM / name, interest_of(class_map)).ways)
+    assert sum(len(part.ways) for part in quick_areas(REAL_OSM / name, interest_of(class_map)))
 
 
 TRAPS = world_of(
@@ -109,7 +135,7 @@ TRAPS = world_of(
 
 def test_a_world_of_traps(tmp_path: Path, class_map: ClassMap, monkeypatch: pytest.MonkeyPatch) -> None:
     path = pbf(tmp_path, TRAPS)
-    quick = quick_areas(path, interest_of(class_map))
+    quick = whole(quick_areas(path, interest_of(class_map)))
     assert_same(quick, by_libosmium(path, class_map))
     assert quick.lines == [904, 905]
     assert quick.degenerate == [903]
@@ -148,6 +174,86 @@ def test_what_is_not_in_order_is_left_to_libosmium(tmp_path: Path, class_map: Cl
         quick_areas(pbf(tmp_path, world), interest_of(class_map))
 
 
+class Pieces:
+    """A world of one block of nodes, one of ways and one of relations, to be laid out anew."""
+
+    def __init__(self, path: Path) -> None:
+        with blob_file(path) as blobs:
+            self.header = blobs.header
+            blocks = [next(blobs.blocks(kind)) for kind in (NODES, WAYS, RELATIONS)]
+        self.strings = [block.content[slice(*block.strings)] for block in blocks[1:]]
+        groups = [b"".join(block.content[first:last] for first, last in block.groups) for block in blocks]
+        shift = len(strings_of(blocks[1]))
+        self.nodes, self.ways = delimited(2, groups[NODES]), delimited(2, groups[WAYS])
+        self.relations = delimited(2, b"".join(shifted(*one, shift) for one in each(groups[RELATIONS])))
+
+    def write(self, path: Path, *blocks: bytes) -> Path:
+        """A file of blocks that share one string table."""
+        table = delimited(1, b"".join(self.strings))
+        path.write_bytes(self.header + b"".join(frame(table + block) for block in blocks))
+        return path
+
+
+def each(group: bytes) -> list[tuple[int, bytes]]:
+    return [(key, group[first:last]) for key, first, last in fields(group, 0, len(group))]
+
+
+def shifted(number: int, relation: bytes, shift: int) -> bytes:
+    """A relation whose strings stand later in the table."""
+    parts = []
+    for key, first, last in fields(relation, 0, len(relation)):
+        if last < 0:
+            parts.append(encoded(np.array([key << 3, first])))
+        elif key in {2, 3, 8}:  # keys, values, roles
+            places = decoded(np.frombuffer(relation[first:last], np.uint8)) + shift
+            parts.append(delimited(key, encoded(places)))
+        else:
+            parts.append(delimited(key, relation[first:last]))
+    return delimited(number, b"".join(parts))
+
+
+class TestBlocksOfSeveralKinds:
+    @pytest.mark.parametrize("borders", ["nwr", "nw r", "n wr", "n w r"])
+    def test_they_are_read_quickly(
+        self, tmp_path: Path, class_map: ClassMap, monkeypatch: pytest.MonkeyPatch, borders: str
+    ) -> None:
+        world = pbf(tmp_path, TRAPS)
+        pieces = Pieces(world)
+        of = {"n": pieces.nodes, "w": pieces.ways, "r": pieces.relations}
+        blocks = [b"".join(of[kind] for kind in block) for block in borders.split()]
+        path = pieces.write(tmp_path / "mixed.osm.pbf", *blocks)
+        quick = whole(quick_areas(path, interest_of(class_map)))
+        assert_same(quick, whole(quick_areas(world, interest_of(class_map))))
+        assert_equal_stages(path, class_map, monkeypatch)
+
+    @pytest.mark.parametrize("borders", ["wn r", "nr w", "w n r", "nr nw", "n wr w"])
+    def test_nothing_is_lost_where_they_are_out_of_order(
+        self, tmp_path: Path, class_map: ClassMap, borders: str
+    ) -> None:
+        pieces = Pieces(pbf(tmp_path, TRAPS))
+        of = {"n": pieces.nodes, "w": pieces.ways, "r": pieces.relations}
+        blocks = [b"".join(of[kind] for kind in block) for block in borders.split()]
+        path = pieces.write(tmp_path / "mixed.osm.pbf", *blocks)
+        with pytest.raises(UnusualFileError):
+            quick_areas(path, interest_of(class_map))
+
+
+@pytest.mark.parametrize("corners", [100, 3000])
+def test_the_parts_do_not_matter(class_map: ClassMap, monkeypatch: pytest.MonkeyPatch, corners: int) -> None:
+    path = REAL_OSM / "liechtenstein.osm.pbf"
+    if not path.is_file():
+        pytest.skip("the real extract liechtenstein.osm.pbf is not here")
+    expected = read_polygons(path, "CA", class_map)
+    monkeypatch.setattr("pipelines.sources.pbf_areas.CORNERS_AT_ONCE", corners)
+    monkeypatch.setattr("pipelines.sources.pbf_areas.CORNERS_BY_LIBOSMIUM", corners)
+    parts = list(quick_areas(path, interest_of(class_map)))
+    assert sum(len(part.ways) > 0 for part in parts) > 3
+    assert sum(len(part.relations) > 0 for part in parts) > 1
+    outcome = read_polygons(path, "CA", class_map)
+    assert outcome.kept.equals(expected.kept)
+    assert outcome.dropped.equals(expected.dropped)
+
+
 def framed(blob: bytes, kind: bytes = b"OSMData") -> bytes:
     header = delimited(1, kind) + bytes([24]) + encoded(np.array([len(blob)]))
     return struct.pack(">I", len(header)) + header + blob
@@ -170,25 +276,25 @@ class TestHostileFiles:
         path = pbf(tmp_path, TRAPS)
         path.write_bytes(path.read_bytes() + tail)
         with pytest.raises(OsmFileError, match=r"world\.osm\.pbf cannot be read"):
-            read_areas(path, interest_of(class_map))
+            list(read_areas(path, interest_of(class_map)))
 
     def test_a_string_that_would_end_early(self, tmp_path: Path, class_map: ClassMap) -> None:
         path = pbf(tmp_path, TRAPS)
         path.write_bytes(unpacked(path).replace(b"multipolygon", b"multi\0olygon"))
         with pytest.raises(OsmFileError, match="a zero byte within a string"):
-            read_areas(path, interest_of(class_map))
+            list(read_areas(path, interest_of(class_map)))
 
     def test_flipped_bytes(self, tmp_path: Path, class_map: ClassMap) -> None:
-        whole, chance = unpacked(pbf(tmp_path, TRAPS)), random.Random(0)  # noqa: S311 - a seed for a test
+        intact, chance = unpacked(pbf(tmp_path, TRAPS)), random.Random(0)  # noqa: S311 - a seed for a test
         path = tmp_path / "flipped.osm.pbf"
         for _ in range(200):
-            content = bytearray(whole)
+            content = bytearray(intact)
             for _ in range(chance.randint(1, 3)):
                 content[chance.randrange(len(content))] = chance.randrange(256)
             path.write_bytes(content)
             try:
                 with readable(path):
-                    quick_areas(path, interest_of(class_map))
+                    whole(quick_areas(path, interest_of(class_map)))
             except (OsmFileError, UnusualFileError):
                 continue
 
@@ -196,7 +302,7 @@ class TestHostileFiles:
 def unpacked(path: Path) -> bytes:
     """The same file with its blobs unpacked, so that a flipped byte reaches the decoder."""
     with blob_file(path) as blobs, path.with_suffix(".raw").open("w+b") as out:
-        blobs.copy(0, 1, out)
+        out.write(blobs.header)
         for number in range(1, len(blobs)):
             out.write(frame(blobs.inflated(number)))
         out.seek(0)

@@ -1,6 +1,3 @@
-import json
-import shutil
-import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -73,32 +70,3 @@ def test_the_areas_are_those_of_pyosmium(name: str, class_map: ClassMap) -> None
     theirs = oracle(extract(name), class_map)
     assert ours.keys() == theirs.keys()
     assert all(ours[name] == pytest.approx(theirs[name], rel=1e-12) for name in theirs)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("osmium") is None, reason="osmium-tool is not installed")
-def test_the_areas_are_those_of_osmium_tool(tmp_path: Path, class_map: ClassMap) -> None:
-    path, chosen = extract("liechtenstein.osm.pbf"), tmp_path / "chosen.osm.pbf"
-    tokens = [f"wr/{key}" + (f"={value}" if value else "") for key, value in class_map.tokens]
-    subprocess.run(["osmium", "tags-filter", str(path), *tokens, "-o", str(chosen)], check=True)
-    command = ["osmium", "export", "--geometry-types=polygon", "--add-unique-id=type_id", "-f", "geojsonseq"]
-    exported = subprocess.run([*command, str(chosen)], check=True, capture_output=True, text=True)
-    theirs = {}
-    for line in exported.stdout.strip("\n").split("\n"):
-        feature = json.loads(line.lstrip("\x1e"))
-        if any(class_map.carries(key, value) for key, value in feature["properties"].items()):
-            number = int(feature["id"][1:])  # twice the id of a way, twice the id of a relation and one
-            name = f"relation/{number // 2}" if number % 2 else f"way/{number // 2}"
-            theirs[name] = shapely.geometry.shape(feature["geometry"]).area
-    kept = read_polygons(path, "CA", class_map).kept
-    areas = shapely.area(shapely.from_wkb(kept["geometry"].to_numpy()))
-    ours: dict[Any, float] = dict(zip(kept["osm_id"].to_pylist(), areas, strict=True))
-    tags = dict(zip(kept["osm_id"].to_pylist(), kept["tags"].to_pylist(), strict=True))
-    ours_only = ours.keys() - theirs.keys()
-    assert ours_only == {
-        "way/165294760",
-        "way/220954413",
-    }  # sport=soccer;basketball: a filter wants whole values
-    assert all(any(";" in str(value) for _, value in tags[name] or ()) for name in ours_only)
-    assert not theirs.keys() - ours.keys()
-    assert all(ours[name] == pytest.approx(theirs[name], rel=1e-6) for name in theirs)
