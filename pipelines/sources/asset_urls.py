@@ -9,6 +9,9 @@ MOST_CHARACTERS = 2048
 _SIGNATURES = {"sig", "x-amz-signature", "x-goog-signature"}
 """Query parameters that make an address a credential: Azure SAS, S3 and Google Cloud Storage."""
 
+_PLAIN = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?/[A-Za-z0-9/._~-]*")
+"""An address that needs no taking apart: host, port and path of the characters that mean only themselves."""
+
 _QUERY = re.compile(r"\?[^\s'\"<>]*")
 
 
@@ -25,6 +28,18 @@ def unsigned(address: str) -> str:
     Raises:
         RefusedAddressError: the scheme is not http or https, there is no host, a password stands in it, or it
             holds characters that no address holds.
+    """
+    # Nearly all of some 200,000 addresses of a catalogue are plain, and a tenth of the time.
+    if len(address) <= MOST_CHARACTERS and _PLAIN.fullmatch(address):
+        return address
+    return _taken_apart(address)
+
+
+def _taken_apart(address: str) -> str:
+    """The address as `unsigned` gives it, looked at part by part.
+
+    Raises:
+        RefusedAddressError: as there.
     """
     if len(address) > MOST_CHARACTERS or not address.isascii() or not address.isprintable() or " " in address:
         raise RefusedAddressError(

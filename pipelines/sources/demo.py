@@ -7,6 +7,7 @@ by an address that never changes and that no network resolves.
 from dataclasses import dataclass
 
 import pyarrow as pa
+import shapely
 
 from gl10m.manifest.columns import values
 from gl10m.manifest.schema import ITEMS
@@ -26,9 +27,9 @@ class DemoImagery:
     address: str
     """http://127.0.0.1:PORT, of this run."""
 
-    def search(self, sensor: Sensor, bounds: tuple[float, float, float, float], window: Window) -> pa.Table:
+    def search(self, sensor: Sensor, area: shapely.Geometry, window: Window) -> pa.Table:
         """Find items, see `Imagery.search`; their hrefs begin with CANONICAL."""
-        found = StacImagery(url=self.address).search(sensor, bounds, window)
+        found = StacImagery(url=self.address).search(sensor, area, window)
         return _moved(found, self.address, CANONICAL)
 
     def read_sentinel2(self, item: pa.Table, footprint: Footprint) -> LowResolution:

@@ -30,6 +30,7 @@ from gl10m.manifest.schema import MATCHED
 from gl10m.scene.acquisition import DAYS_EACH_SIDE, NAIP_WINDOW, SENTINEL2_WINDOW, Window
 from gl10m.scene.rejection import Reason
 from pipelines.sources.imagery import Sensor
+from pipelines.sources.items import acquired_days, within
 from pipelines.stages.naip_choice import NOBODY, Quads, choose_naip
 from pipelines.stages.sentinel2_choice import Flown, Images, Seen, choose_sentinel2
 
@@ -152,11 +153,7 @@ def showing(
         window: days, both ends included.
         most_cloud_percent: items with this much reported cloud, more, or none reported are left out.
     """
-    days = _dates(items)
-    wanted = pc.and_(
-        pc.equal(items["sensor"], pa.scalar(sensor.value)),
-        pc.and_(pc.greater_equal(days, pa.scalar(window.first)), pc.less_equal(days, pa.scalar(window.last))),
-    )
+    wanted = pc.and_(pc.equal(items["sensor"], pa.scalar(sensor.value)), within(items, window))
     shown = items.filter(wanted)
     if most_cloud_percent is None:
         return shown
@@ -164,14 +161,9 @@ def showing(
     return shown.filter(pc.less(shown["cloud_cover"], pa.scalar(most_cloud_percent, pa.float32())))
 
 
-def _dates(items: pa.Table) -> "pa.ChunkedArray[Any]":
-    """UTC day of each item."""
-    return items["acquired"].cast(pa.timestamp("us")).cast(pa.date32(), safe=False)
-
-
 def _days(items: pa.Table) -> NDArray[np.int64]:
     """UTC day of each item, counted from 1970-01-01."""
-    return _dates(items).cast(pa.int32()).to_numpy().astype(np.int64)
+    return acquired_days(items).cast(pa.int32()).to_numpy().astype(np.int64)
 
 
 def _ranks(column: "pa.ChunkedArray[Any]") -> NDArray[np.int64]:
@@ -247,7 +239,7 @@ def _naip_columns(naip: pa.Table, quads: NDArray[np.int64]) -> list["pa.Array[An
         quads: shape (n, most), see `choose_naip`.
     """
     first = pa.array(quads[:, 0], pa.int64())
-    return [_names(naip, quads), _taken(_dates(naip), first), _taken(naip["gsd"], first)]
+    return [_names(naip, quads), _taken(acquired_days(naip), first), _taken(naip["gsd"], first)]
 
 
 def _sentinel2_columns(
@@ -258,7 +250,7 @@ def _sentinel2_columns(
     between = _days(sentinel2)[images[:, 0]] - naip_days
     return [
         _names(sentinel2, images),
-        _taken(_dates(sentinel2), first),
+        _taken(acquired_days(sentinel2), first),
         _taken(sentinel2["cloud_cover"], first),
         pa.array(between, pa.int16()),
     ]

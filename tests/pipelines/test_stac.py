@@ -27,7 +27,7 @@ from tests.pipelines.ruler import naip_item, sentinel2_item
 REAL = Path(__file__).parents[2] / "../shared/data/stac"
 YEAR = Window(date(2023, 1, 1), date(2023, 12, 31))
 GROUND = shapely.box(-121.1, 36.9, -120.9, 37.1)
-BOUNDS = (-121.2, 36.8, -120.8, 37.2)
+AROUND = shapely.box(-121.2, 36.8, -120.8, 37.2)
 
 
 def real(name: str) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def test_real_items_pass_through_a_search(name: str, sensor: Sensor, count: int)
         imagery = StacImagery(
             url=world.url, naip_collection=collection, sentinel2_collection=collection, page_size=60
         )
-        found = imagery.search(sensor, (-180, -90, 180, 90), Window(date(2010, 1, 1), date(2026, 1, 1)))
+        found = imagery.search(sensor, shapely.box(-180, -90, 180, 90), Window(date(2010, 1, 1), date(2026, 1, 1)))
     assert found.schema.equals(ITEMS.schema)
     assert found["item_id"].to_pylist() == sorted(item["id"] for item in items)
     assert len(items) == count
@@ -158,25 +158,25 @@ def test_a_bad_item_is_left_out_aloud_and_all_bad_items_are_an_error(
     with serving(World(items=[naip("good"), bad])) as world:
         imagery = StacImagery(url=world.url)
         with caplog.at_level(logging.WARNING):
-            assert imagery.search(Sensor.NAIP, BOUNDS, YEAR)["item_id"].to_pylist() == ["good"]
+            assert imagery.search(Sensor.NAIP, AROUND, YEAR)["item_id"].to_pylist() == ["good"]
         assert "item bad" in caplog.text
         assert "1 of 2" in caplog.text
         world.items = [bad]
         with pytest.raises(MalformedItemError, match="none of 1"):
-            imagery.search(Sensor.NAIP, BOUNDS, YEAR)
+            imagery.search(Sensor.NAIP, AROUND, YEAR)
 
 
 def test_pages_are_asked_for_in_turn_and_each_item_stands_once() -> None:
     items = [naip(f"n{number:03}") for number in range(25)] * 2
     with serving(World(items=items)) as world:
-        found = StacImagery(url=world.url, page_size=10).search(Sensor.NAIP, BOUNDS, YEAR)
+        found = StacImagery(url=world.url, page_size=10).search(Sensor.NAIP, AROUND, YEAR)
     assert found["item_id"].to_pylist() == [f"n{number:03}" for number in range(25)]
     assert sum(request.path == "search" for request in world.requests) == 5
 
 
 def test_no_item_is_an_empty_table() -> None:
     with serving(World()) as world:
-        found = StacImagery(url=world.url).search(Sensor.NAIP, BOUNDS, YEAR)
+        found = StacImagery(url=world.url).search(Sensor.NAIP, AROUND, YEAR)
     assert found.schema.equals(ITEMS.schema)
     assert found.num_rows == 0
 
@@ -189,7 +189,7 @@ def test_a_busy_server_is_asked_again_after_the_pause_it_names() -> None:
 
     with serving(World(items=[naip()], fault=busy_at_first)) as world:
         begun = time.monotonic()
-        assert StacImagery(url=world.url).search(Sensor.NAIP, BOUNDS, YEAR).num_rows == 1
+        assert StacImagery(url=world.url).search(Sensor.NAIP, AROUND, YEAR).num_rows == 1
     assert 2 < time.monotonic() - begun < 15
     assert sum(request.path == "search" for request in world.requests) > 2
 
@@ -199,9 +199,9 @@ def test_what_is_no_stac_api_is_said_in_one_line() -> None:
         with pytest.raises(
             SourceUnavailableError, match="does not answer a search of collection naip"
         ) as error:
-            StacImagery(url=f"{world.url}?key=SECRET").search(Sensor.NAIP, BOUNDS, YEAR)
+            StacImagery(url=f"{world.url}?key=SECRET").search(Sensor.NAIP, AROUND, YEAR)
         with pytest.raises(SourceUnavailableError):
-            StacImagery(url=f"{world.url}/elsewhere").search(Sensor.NAIP, BOUNDS, YEAR)
+            StacImagery(url=f"{world.url}/elsewhere").search(Sensor.NAIP, AROUND, YEAR)
     assert "SECRET" not in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -211,7 +211,7 @@ def test_an_unreachable_server_is_given_up_in_seconds() -> None:
         gone = world.url
     begun = time.monotonic()
     with pytest.raises(SourceUnavailableError, match="Check the address and the network") as error:
-        StacImagery(url=gone).search(Sensor.NAIP, BOUNDS, YEAR)
+        StacImagery(url=gone).search(Sensor.NAIP, AROUND, YEAR)
     assert time.monotonic() - begun < 8
     assert "\n" not in str(error.value)
 
