@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 
+import numpy as np
 import osmium
 import pyarrow as pa
 from osmium.io import Reader
@@ -20,6 +21,7 @@ from pipelines.inputs import WORLD, BuildRequest, find_extract, open_sources, os
 from pipelines.region import Sources
 from pipelines.sources.extracts import Extract
 from pipelines.sources.imagery import Sensor
+from pipelines.sources.item_index import area_of, find_items
 from pipelines.sources.osm_file import OsmFileError, readable
 from pipelines.stages.coverage import coverage_footprints
 
@@ -64,11 +66,16 @@ def _check_demo(request: BuildRequest, regions: list[str]) -> None:
 
 def _searched(region: str, extract: Extract, sources: Sources, parameters: BuildParameters) -> pa.Table:
     """Coverage of the ground of one OSM file, schema COVERAGE."""
-    bounds, windows = _bounds(extract), parameters.coverage
-    naip = sources.hr.search(Sensor.NAIP, bounds, windows.naip_window)
-    sentinel2 = sources.lr.search(Sensor.SENTINEL2, bounds, windows.sentinel2_window)
+    windows = parameters.coverage
+    items = find_items(
+        {
+            Sensor.NAIP: (sources.hr, sources.hr_catalogue, windows.naip_window),
+            Sensor.SENTINEL2: (sources.lr, sources.lr_catalogue, windows.sentinel2_window),
+        },
+        area_of(np.array([_bounds(extract)])),
+    )
     names = {Sensor.SENTINEL2: sources.lr_name, Sensor.NAIP: sources.hr_name}
-    return coverage_footprints(pa.concat_tables([naip, sentinel2]), region, names, windows)
+    return coverage_footprints(items, region, names, windows)
 
 
 def _bounds(extract: Extract) -> tuple[float, float, float, float]:

@@ -8,7 +8,7 @@ from gl10m.scene.class_map import ClassMap
 from gl10m.scene.states import REGION_CODE, states
 from pipelines.execution.lock import WORK
 from pipelines.region import Sources
-from pipelines.sources.asset_urls import unsigned
+from pipelines.sources.asset_urls import passing, unsigned
 from pipelines.sources.demo import DemoImagery
 from pipelines.sources.extracts import (
     Extract,
@@ -18,9 +18,11 @@ from pipelines.sources.extracts import (
     pinned_extract,
     remote_extract,
 )
-from pipelines.sources.imagery import Imagery
+from pipelines.sources.imagery import Imagery, Sensor
+from pipelines.sources.kept_searches import KeptSearches
 from pipelines.sources.planetary_computer import planetary_computer
 from pipelines.sources.stac import StacImagery
+from pipelines.sources.stac_geoparquet import ItemFiles, TabledItems, local_items, remote_items
 from pipelines.world.server import serve
 
 WORLD = "world"
@@ -45,6 +47,10 @@ class BuildRequest:
     lr_source: str = "planetary-computer"
     hr_source: str = "planetary-computer"
     stac_url: str | None = None
+    naip_collection: str = "naip"
+    sentinel2_collection: str = "sentinel-2-l2a"
+    items: tuple[str, ...] = ()
+    """Files of items in place of searches: FILE for both sensors, SENSOR=FILE for one."""
     osm: tuple[str, ...] = ()
     class_map: Path | None = None
     config: Path | None = None
@@ -57,6 +63,11 @@ class BuildRequest:
     def synthetic(self) -> bool:
         """Whether the demo world stands in for any source."""
         return "synthetic" in {self.lr_source, self.hr_source}
+
+    @property
+    def collections(self) -> dict[Sensor, str]:
+        """Collection id of each sensor."""
+        return {Sensor.NAIP: self.naip_collection, Sensor.SENTINEL2: self.sentinel2_collection}
 
 
 def check_codes(regions: tuple[str, ...]) -> None:
@@ -149,23 +160,81 @@ def open_sources(request: BuildRequest, stack: contextlib.ExitStack) -> Sources:
     opened: dict[str, Imagery] = {}
     for name in {request.lr_source, request.hr_source}:
         opened[name] = _open(name, request, stack)
+    tables = _item_files(request)
+    lr, lr_catalogue = _found_in(request.lr_source, Sensor.SENTINEL2, opened, tables, request)
+    hr, hr_catalogue = _found_in(request.hr_source, Sensor.NAIP, opened, tables, request)
     return Sources(
-        lr=opened[request.lr_source],
+        lr=lr,
         lr_name=_source_name(request.lr_source, request),
-        hr=opened[request.hr_source],
+        lr_catalogue=lr_catalogue,
+        hr=hr,
         hr_name=_source_name(request.hr_source, request),
+        hr_catalogue=hr_catalogue,
     )
+
+
+def _found_in(
+    source: str,
+    sensor: Sensor,
+    opened: dict[str, Imagery],
+    tables: dict[Sensor, ItemFiles],
+    request: BuildRequest,
+) -> tuple[Imagery, str]:
+    """A sensor's source, and the name of its catalogue: the source's own, or a file of items."""
+    if sensor in tables:
+        table, collection = tables[sensor], request.collections[sensor]
+        return TabledItems(source=opened[source], tables=table, collection=collection), table.source
+    return opened[source], f"{_source_name(source, request)} {request.collections[sensor]}"
+
+
+def _item_files(request: BuildRequest) -> dict[Sensor, ItemFiles]:
+    """The file of items of each sensor, where the user gave one: a path, a folder, or an address.
+
+    Raises:
+        SourceError: a name is no sensor, or a sensor has two files.
+        FileNotFoundError: a file is not there.
+        RefusedAddressError: an address is no plain http or https address.
+        DownloadError: an address cannot be read.
+    """
+    found: dict[Sensor, ItemFiles] = {}
+    for given in request.items:
+        code, sign, name = given.partition("=")
+        named = sign and "/" not in code
+        if named and code not in set(Sensor):
+            raise SourceError(f"--items {given} names {code}; the sensors are {', '.join(Sensor)}")
+        table = _item_file(name if named else given)
+        for sensor in [Sensor(code)] if named else list(Sensor):
+            if sensor in found:
+                raise SourceError(f"--items gives {sensor} two files; put them into one folder and give that")
+            found[sensor] = table
+    return found
+
+
+def _item_file(name: str) -> ItemFiles:
+    return remote_items(name, cache_folder()) if "://" in name else local_items(Path(name))
 
 
 def _open(name: str, request: BuildRequest, stack: contextlib.ExitStack) -> Imagery:
     if name == "planetary-computer":
-        return planetary_computer()
+        return _keeping(planetary_computer(), request)
     if name == "synthetic":
         address = stack.enter_context(serve(request.root / WORLD))
         return DemoImagery(address)
     if request.stac_url is None:
         raise SourceError("--source stac needs the address of a STAC API: --stac-url https://host/stac/v1")
-    return StacImagery(url=request.stac_url)
+    return _keeping(StacImagery(url=request.stac_url), request)
+
+
+def _keeping(api: StacImagery, request: BuildRequest) -> Imagery:
+    """An API in the collections asked for, its searches kept between builds if its address will last."""
+    collections = request.collections
+    source = replace(
+        api, naip_collection=collections[Sensor.NAIP], sentinel2_collection=collections[Sensor.SENTINEL2]
+    )
+    if passing(api.url):
+        return source
+    name = " ".join([unsigned(api.url), *collections.values()])
+    return KeptSearches(source=source, name=name, folder=cache_folder() / "searches")
 
 
 def _source_name(name: str, request: BuildRequest) -> str:

@@ -1,5 +1,6 @@
 """Addresses of rasters: which are accepted, and how they are written down without their secrets."""
 
+import ipaddress
 import re
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -60,6 +61,15 @@ def _taken_apart(address: str) -> str:
     names = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
     query = "" if names & _SIGNATURES else parts.query
     return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
+
+
+def passing(address: str) -> bool:
+    """Whether an address means another server tomorrow: this machine, by name or by number."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def redacted(address: str) -> str:

@@ -101,7 +101,7 @@ class MalformedItemError(ValueError):
 
 
 def item_table(
-    items: Iterable[Mapping[str, Any]], sensor: Sensor
+    items: Iterable[Any], sensor: Sensor
 ) -> tuple[pa.Table, list[MalformedItemError]]:
     """STAC items as rows of schema ITEMS; hrefs checked and unsigned.
 
@@ -118,7 +118,7 @@ def item_table(
     for item in items:
         try:
             rows.append(_named(item, sensor))
-            geometries.append(item["geometry"])
+            geometries.append(item.get("geometry"))
         except MalformedItemError as fault:
             faults.append(fault)
     whole: list[Row] = []
@@ -170,7 +170,7 @@ def collected(
             log.warning("left out: %s", fault)
         faults += wrong
         whole += table.num_rows
-        tables.append(table.filter(within(table, window)))
+        tables.append(within(table, window))
     if faults and not whole:
         raise MalformedItemError(f"none of {len(faults)} items can be used; the first: {faults[0]}")
     if faults:
@@ -185,22 +185,24 @@ def acquired_days(items: pa.Table) -> "pa.ChunkedArray[Any]":
     return items["acquired"].cast(pa.timestamp("us")).cast(pa.date32(), safe=False)
 
 
-def within(items: pa.Table, window: Window) -> "pa.ChunkedArray[Any]":
-    """Which items were acquired in a window of UTC days, both ends included."""
+def within(items: pa.Table, window: Window) -> pa.Table:
+    """The items that were acquired in a window of UTC days, both ends included."""
     days = acquired_days(items)
-    return pc.and_(
-        pc.greater_equal(days, pa.scalar(window.first)), pc.less_equal(days, pa.scalar(window.last))
+    return items.filter(
+        pc.and_(pc.greater_equal(days, pa.scalar(window.first)), pc.less_equal(days, pa.scalar(window.last)))
     )
 
 
 def _table(rows: list[Row], grounds: NDArray[np.object_]) -> pa.Table:
     geometry = pa.array(shapely.to_wkb(grounds), pa.binary())
     bounds = pa.FixedSizeListArray.from_arrays(pa.array(shapely.bounds(grounds).ravel()), 4)
-    columns = {name: [row[name] for row in rows] for name in ITEMS.names if name not in {"bounds", "geometry"}}
+    columns = {
+        name: [row[name] for row in rows] for name in ITEMS.names if name not in {"bounds", "geometry"}
+    }
     return pa.table(columns | {"bounds": bounds, "geometry": geometry}, schema=ITEMS.schema)
 
 
-def _named(item: Mapping[str, Any], sensor: Sensor) -> Row:
+def _named(item: Any, sensor: Sensor) -> Row:
     """All columns of an item but its ground.
 
     Raises:
@@ -212,14 +214,12 @@ def _named(item: Mapping[str, Any], sensor: Sensor) -> Row:
             f"an item has an id of 1 to {LONGEST_NAME} characters; got {str(name)[:80]!r}"
         )
     try:
-        if not isinstance(item["geometry"], Mapping):
-            raise ValueError(f"a footprint is a GeoJSON geometry; got {str(item['geometry'])[:40]!r}")
         return _row(item, name, sensor)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _malformed(name, sensor, error) from None
 
 
-def _ground(geometry: dict[str, Any], row: Row) -> Polygon | MultiPolygon:
+def _ground(geometry: object, row: Row) -> Polygon | MultiPolygon:
     """The ground of an item whose outline is no simple one.
 
     Raises:
@@ -313,7 +313,7 @@ def _epsg(properties: Mapping[str, Any], asset: Mapping[str, Any]) -> int:
     raise KeyError("proj:epsg or proj:code")
 
 
-def _plain_outlines(geometries: list[dict[str, Any]]) -> list[Polygon | MultiPolygon | None]:
+def _plain_outlines(geometries: list[Any]) -> list[Polygon | MultiPolygon | None]:
     """Outlines of one valid ring in two dimensions on the map, made together; None for all others.
 
     Nearly all items have such a one, and one by one they took half of the time of an index.
@@ -335,19 +335,21 @@ def _plain_outlines(geometries: list[dict[str, Any]]) -> list[Polygon | MultiPol
     return found
 
 
-def _one_ring(geometry: Mapping[str, Any]) -> list[Any] | None:
+def _one_ring(geometry: Any) -> list[Any] | None:  # noqa: ANN401 - any JSON
     """The ring of a polygon without holes, as GeoJSON has it; None for any other geometry."""
-    rings = geometry.get("coordinates")
-    if geometry.get("type") != "Polygon" or not isinstance(rings, list) or len(rings) != 1:
+    rings = geometry.get("coordinates") if isinstance(geometry, Mapping) else None
+    if rings is None or geometry.get("type") != "Polygon" or not isinstance(rings, list) or len(rings) != 1:
         return None
     ring = rings[0]
     plain = isinstance(ring, list) and 4 <= len(ring) <= MOST_VERTICES  # noqa: PLR2004 - a closed triangle
     return ring if plain and all(isinstance(c, list) and len(c) == 2 for c in ring) else None  # noqa: PLR2004
 
 
-def _outline(geometry: dict[str, Any]) -> Polygon | MultiPolygon:
+def _outline(geometry: object) -> Polygon | MultiPolygon:
     """The item's footprint as a valid polygon or multipolygon, longitude first."""
-    outline = shapely.force_2d(shape(geometry))
+    if not isinstance(geometry, Mapping):
+        raise TypeError(f"a footprint is a GeoJSON geometry; got {str(geometry)[:40]!r}")
+    outline = shapely.force_2d(shape(dict(geometry)))
     if not isinstance(outline, Polygon | MultiPolygon) or outline.is_empty:
         raise ValueError(f"a footprint is a polygon; got {outline.geom_type}")
     if shapely.get_num_coordinates(outline) > MOST_VERTICES:

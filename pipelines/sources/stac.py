@@ -13,7 +13,6 @@ import stamina
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from requests import Response
-from shapely.geometry import mapping
 
 from gl10m.scene.acquisition import Window
 from gl10m.scene.footprint import Footprint
@@ -113,7 +112,7 @@ class StacImagery:
             sparing = client.conforms_to("FIELDS")
             search = client.search(
                 collections=[collection],
-                intersects=mapping(area),
+                intersects=shapely.to_geojson(area),
                 datetime=f"{window.first}/{window.last}",
                 limit=self.page_size if sparing else min(self.page_size, self.whole_page_size),
                 fields=FIELDS[sensor] if sparing else None,

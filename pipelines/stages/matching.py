@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
+from gl10m.manifest.columns import values, where
 from gl10m.manifest.outcome import Ledger, Outcome
 from gl10m.manifest.schema import MATCHED
 from gl10m.scene.acquisition import DAYS_EACH_SIDE, NAIP_WINDOW, SENTINEL2_WINDOW, Window
@@ -45,7 +46,6 @@ SEASON_GAP_DAYS = 90
 
 MOST_SENTINEL2 = 4
 """Items kept: the first, and three to fill what is masked in it."""
-
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +132,7 @@ def _dropped(candidates: pa.Table, state: str, flown: NDArray[np.int64], seen: S
     place[flown] = np.arange(len(flown))
     lost = (place == NOBODY) | (seen.images[:, 0] == NOBODY)[place] if len(flown) else place == NOBODY
     rows = np.flatnonzero(lost)
-    scenes = candidates["scene_id"].take(pa.array(rows, pa.int64())).to_pylist()
+    scenes = values(candidates.take(pa.array(rows, pa.int64())), "scene_id")
     for scene, row in zip(scenes, place[rows].tolist(), strict=True):
         if row == NOBODY:
             ledger.reject(scene, Reason.NO_NAIP, "no vintage and season of the window covers all 100 tiles")
@@ -153,8 +153,7 @@ def showing(
         window: days, both ends included.
         most_cloud_percent: items with this much reported cloud, more, or none reported are left out.
     """
-    wanted = pc.and_(pc.equal(items["sensor"], pa.scalar(sensor.value)), within(items, window))
-    shown = items.filter(wanted)
+    shown = within(where(items, "sensor", {sensor.value}), window)
     if most_cloud_percent is None:
         return shown
     # A row without a cloud share compares as null, and filter drops it.
@@ -209,8 +208,8 @@ def _newest_processing(items: pa.Table, parameters: MatchParameters) -> pa.Table
     """
     every = showing(items, Sensor.SENTINEL2, parameters.sentinel2_window)
     # What names no tile is a product of its own.
-    tiles = _ranks(pc.coalesce(every["mgrs_tile"], pc.binary_join_element_wise("-", every["item_id"], "")))
-    generated = _ranks(pc.fill_null(every["generated"], ""))
+    tiles = _ranks(pc.coalesce(every["mgrs_tile"], every["item_id"]))
+    generated = _ranks(every["generated"].fill_null(""))
     order = np.lexsort((_ranks(every["item_id"]), generated, _versions(every), _days(every), tiles))
     tiles, days = tiles[order], _days(every)[order]
     last = np.append((tiles[1:] != tiles[:-1]) | (days[1:] != days[:-1]), True)[: len(order)]

@@ -4,6 +4,7 @@ The rule stands in `pipelines.stages.matching`. Here it is worked out for all fo
 one row a footprint, or one row a pair of a footprint and a quad that shows a part of it.
 """
 
+import functools
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,12 +12,18 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from pipelines.stages.shared_ground import Edges, shared_areas
+
 MOST_QUADS = 4
 """A footprint of 0.024 degrees meets at most four quarter quads of 0.0625 degrees."""
 
 GAP_TOLERANCE = 1e-6
 """Share of a footprint that may stay uncovered, for outlines rounded to some digits: 7 of 7.2 million
 pixels."""
+
+SMALLEST_SHARE = 1e-9
+"""Quads that show less of a footprint show none of it, and two that differ by less show the same share: a
+hundredth of a pixel, and far above the rounding of areas."""
 
 CONSIDERED_QUADS = 12
 """Of a season, this many quads with the largest overlap are considered; real ones have some 8."""
@@ -44,13 +51,20 @@ class Quads:
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """Footprints with the quads that show a part of them, the newest season of a footprint first."""
+    """Footprints with the quads that show a part of them; all arrays of shape (pairs,)."""
 
     footprint: Places
     quad: Places
     covers: NDArray[np.bool_]
+    share: NDArray[np.int64]
+    """Of the footprint, in units of SMALLEST_SHARE."""
     season: Places
     """Counted from the newest of the footprint."""
+
+    def rows(self, wanted: NDArray[np.bool_] | Places) -> "_Pairs":
+        """Some of them."""
+        parts = (self.footprint, self.quad, self.covers, self.share, self.season)
+        return _Pairs(*(part[wanted] for part in parts))
 
 
 def choose_naip(footprints: NDArray[np.object_], quads: Quads, season_gap_days: int) -> Places:
@@ -65,80 +79,71 @@ def choose_naip(footprints: NDArray[np.object_], quads: Quads, season_gap_days: 
         Shape (n, 4): rows of `quads`, then NOBODY; a row of NOBODY alone where no season covers.
     """
     chosen = np.full((len(footprints), MOST_QUADS), NOBODY, np.int64)
-    pairs = _in_seasons(_meeting(footprints, quads), quads, season_gap_days)
+    pairs = _by_rank(_in_seasons(_meeting(footprints, quads), quads, season_gap_days), quads)
     for season in range(int(pairs.season.max(initial=-1)) + 1):
-        here = (pairs.season == season) & (chosen[pairs.footprint, 0] == NOBODY)
-        if not here.any():
-            break
-        flown = _Pairs(pairs.footprint[here], pairs.quad[here], pairs.covers[here], pairs.season[here])
-        _take_single(flown, quads, chosen)
-        _take_several(flown, footprints, quads, chosen)
+        flown = pairs.rows((pairs.season == season) & (chosen[pairs.footprint, 0] == NOBODY))
+        _take_single(flown, chosen)
+        _take_several(flown.rows(chosen[flown.footprint, 0] == NOBODY), footprints, quads, chosen)
     return chosen
 
 
 def _meeting(footprints: NDArray[np.object_], quads: Quads) -> _Pairs:
     """All pairs that share ground; a common border is none."""
     tree = shapely.STRtree(quads.outlines)
+    footprint, quad = tree.query(footprints)
     shapely.prepare(quads.outlines)
-    footprint, quad = tree.query(footprints, predicate="intersects")
     covers = shapely.covers(quads.outlines[quad], footprints[footprint])
-    part = np.flatnonzero(~covers)
-    apart = part[shapely.touches(quads.outlines[quad[part]], footprints[footprint[part]])]
-    shared = np.ones(len(quad), np.bool_)
-    shared[apart] = False
-    return _Pairs(footprint[shared], quad[shared], covers[shared], np.zeros(int(shared.sum()), np.int64))
+    areas = shared_areas(shapely.bounds(footprints)[footprint], Edges.of(quads.outlines), quad)
+    share = np.rint(areas / shapely.area(footprints)[footprint] / SMALLEST_SHARE).astype(np.int64)
+    return _Pairs(footprint, quad, covers, share, np.zeros_like(quad)).rows(share > 0)
 
 
 def _in_seasons(pairs: _Pairs, quads: Quads, gap_days: int) -> _Pairs:
-    """The pairs, each with the season of its quad among those of its footprint."""
+    """The pairs, each with the season of its quad among those of its footprint, the newest first."""
+    order = np.lexsort((-quads.days[pairs.quad], -quads.vintages[pairs.quad], pairs.footprint))
+    pairs = pairs.rows(order)
     vintage, day = quads.vintages[pairs.quad], quads.days[pairs.quad]
-    order = np.lexsort((-day, -vintage, pairs.footprint))
-    footprint, vintage, day = pairs.footprint[order], vintage[order], day[order]
-    other = footprint[1:] != footprint[:-1]
-    begins = (vintage[1:] != vintage[:-1]) | (day[:-1] - day[1:] > gap_days)
-    counted = np.concatenate([[0], np.cumsum(begins & ~other)]) if len(order) else np.zeros(0, np.int64)
-    first = np.concatenate([[True], other])[: len(order)]
-    since = np.maximum.accumulate(np.where(first, counted, 0)) if len(order) else counted
-    return _Pairs(footprint, pairs.quad[order], pairs.covers[order], counted - since)
+    another = np.diff(pairs.footprint, prepend=-1) != 0
+    begins = (np.diff(vintage, prepend=-1) != 0) | (-np.diff(day, prepend=day[:1]) > gap_days)
+    counted = np.cumsum(begins & ~another)
+    since = np.maximum.accumulate(np.where(another, counted, 0))
+    return _Pairs(pairs.footprint, pairs.quad, pairs.covers, pairs.share, counted - since)
 
 
-def _take_single(flown: _Pairs, quads: Quads, chosen: Places) -> None:
-    """Write down the first quad that covers a footprint alone: the newest, then the first by name."""
-    whole = np.flatnonzero(flown.covers)
-    order = np.lexsort((quads.names[flown.quad[whole]], -quads.days[flown.quad[whole]], flown.footprint[whole]))
-    footprint, quad = flown.footprint[whole][order], flown.quad[whole][order]
-    found, first = np.unique(footprint, return_index=True)
-    chosen[found, 0] = quad[first]
+def _by_rank(pairs: _Pairs, quads: Quads) -> _Pairs:
+    """The pairs of each footprint by the larger share, then newer, then item id."""
+    keys = (quads.names[pairs.quad], -quads.days[pairs.quad], -pairs.share, pairs.footprint)
+    return pairs.rows(np.lexsort(keys))
 
 
-def _take_several(
-    flown: _Pairs, footprints: NDArray[np.object_], quads: Quads, chosen: Places
-) -> None:
+def _take_single(flown: _Pairs, chosen: Places) -> None:
+    """Write down the first quad that covers a footprint alone."""
+    whole = flown.rows(flown.covers)
+    found, first = np.unique(whole.footprint, return_index=True)
+    chosen[found, 0] = whole.quad[first]
+
+
+def _take_several(flown: _Pairs, footprints: NDArray[np.object_], quads: Quads, chosen: Places) -> None:
     """Write down the first of the smallest choices of quads that leave nothing of a footprint out."""
-    open_ = chosen[flown.footprint, 0] == NOBODY
-    footprint, quad = flown.footprint[open_], flown.quad[open_]
-    shared = shapely.intersection(footprints[footprint], quads.outlines[quad])
-    overlap = shapely.area(shared)
-    order = np.lexsort((quads.names[quad], -quads.days[quad], -overlap, footprint))
-    rows, first, counts = np.unique(footprint[order], return_index=True, return_counts=True)
+    rows, first, counts = np.unique(flown.footprint, return_index=True, return_counts=True)
     for count in range(2, int(counts.max(initial=0)) + 1):
         alike = np.flatnonzero(counts == count)
-        if len(alike):
-            ranked = order[first[alike, None] + np.arange(min(count, CONSIDERED_QUADS))]
-            enough = (1 - GAP_TOLERANCE) * shapely.area(footprints[rows[alike]])
-            chosen[rows[alike]] = _fewest(shared[ranked], overlap[ranked], quad[ranked], enough)
+        ranked = first[alike, None] + np.arange(min(count, CONSIDERED_QUADS))
+        chosen[rows[alike]] = _fewest(
+            footprints[rows[alike]], flown.quad[ranked], flown.share[ranked], quads.outlines
+        )
 
 
 def _fewest(
-    shared: NDArray[np.object_], overlap: NDArray[np.float64], quad: Places, enough: NDArray[np.float64]
+    footprints: NDArray[np.object_], quad: Places, share: NDArray[np.int64], outlines: NDArray[np.object_]
 ) -> Places:
     """The first choices, of two quads, then three, then four, that cover enough.
 
     Args:
-        shared: shape (n, quads): the ground that each quad shows of a footprint, by rank.
-        overlap: its area, square degrees.
-        quad: whose it is.
-        enough: shape (n,): area to cover, square degrees.
+        footprints: shape (n,).
+        quad: shape (n, quads), by rank.
+        share: of the footprint, in units of SMALLEST_SHARE.
+        outlines: of all quads.
 
     Returns:
         Shape (n, 4), as `choose_naip`.
@@ -150,10 +155,11 @@ def _fewest(
         for choice in combinations(range(quad.shape[1]), size)
     ]
     for choice in choices:
-        hopeful = (chosen[:, 0] == NOBODY) & (overlap[:, choice].sum(axis=1) >= enough)
-        rows = np.flatnonzero(hopeful)
-        if len(rows):
-            ground = shapely.union_all(shared[rows][:, choice], axis=1)
-            rows = rows[shapely.area(ground) >= enough[rows]]
-            chosen[rows, : len(choice)] = quad[rows][:, choice]
+        hopeful = share[:, choice].sum(axis=1) * SMALLEST_SHARE >= 1 - 2 * GAP_TOLERANCE
+        rows = np.flatnonzero(hopeful & (chosen[:, 0] == NOBODY))
+        sets, which = np.unique(quad[rows][:, choice], axis=0, return_inverse=True)
+        ground = Edges.of(functools.reduce(shapely.union, outlines[sets].T))
+        covered = shared_areas(shapely.bounds(footprints[rows]), ground, which.reshape(-1))
+        rows = rows[covered >= (1 - GAP_TOLERANCE) * shapely.area(footprints[rows])]
+        chosen[rows, : len(choice)] = quad[rows][:, choice]
     return chosen

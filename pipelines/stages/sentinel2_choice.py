@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-CELL_DEGREES = 0.25
+CELL_DEGREES = 0.5
 """Side of a cell; the best of four sizes tried."""
 
 MOST_PAIRS = 2_000_000
@@ -97,18 +97,17 @@ def choose_sentinel2(flown: Flown, images: Images, *, days: int, most: int) -> S
     shapely.prepare(images.outlines)
     for rows in _cells(flown.footprints):
         ground = shapely.box(*shapely.total_bounds(flown.footprints[rows]))
-        near = tree.query(ground, predicate="intersects")
+        near = tree.query(ground)
         if len(near):
             near = near[np.lexsort((near, images.days[near]))]
             step = max(1, MOST_PAIRS // len(near))
             for start in range(0, len(rows), step):
                 part = rows[start : start + step]
-                meets, covers = _relations(flown.footprints[part], images, near)
-                rank, fallback = _ranked(flown.rows(part), images, near, meets, covers, days)
-                best = _best_of_days(rank, images.days[near])[:, :most]
+                here = _relations(flown.rows(part), images, near)
+                best = _best_of_days(here.rank(days), images.days[near])[:, :most]
                 seen.images[part, : best.shape[1]] = best
-                seen.fallback[part] = fallback
-                seen.met[part] = meets.sum(axis=1)
+                seen.fallback[part] = here.fallback(days)
+                seen.met[part] = here.meets.sum(axis=1)
     return seen
 
 
@@ -120,41 +119,58 @@ def _cells(footprints: NDArray[np.object_]) -> Iterator[Places]:
     yield from (rows for rows in np.split(order, borders) if len(rows))
 
 
-def _relations(
-    footprints: NDArray[np.object_], images: Images, near: Places
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which images share ground with which footprints, and which cover them; shape (footprints, near)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Relations:
+    """What some footprints have to do with the images about them; arrays of shape (footprints, images)."""
+
+    images: Places
+    """Shape (images,): their rows."""
+    meets: NDArray[np.bool_]
+    """Whether they share ground."""
+    covers: NDArray[np.bool_]
+    """Whether the image covers the footprint."""
+    away: NDArray[np.int64]
+    """Days from NAIP."""
+    foreign: NDArray[np.bool_]
+    """Whether the image is in another UTM zone than the footprint's centre."""
+
+    def fallback(self, days: int) -> NDArray[np.bool_]:
+        """Shape (footprints,): whether nothing valid lies near, so that all images are searched."""
+        return np.asarray(~(self.covers & (self.away <= days)).any(axis=1))
+
+    def rank(self, days: int) -> NDArray[np.int64]:
+        """The rank of each image for each footprint, the least first."""
+        pool = self.meets & ((self.away <= days) | self.fallback(days)[:, None])
+        rank = (~self.covers).astype(np.int64) << _PARTIAL
+        rank |= self.away << _DAYS
+        rank |= self.foreign.astype(np.int64) << _FOREIGN
+        rank |= self.images
+        rank[~(pool & self.covers.any(axis=1, keepdims=True))] = _NEVER
+        return rank
+
+
+def _relations(flown: Flown, images: Images, near: Places) -> _Relations:
+    """Compare footprints with the images about them, each outline once."""
     _, first, same = np.unique(images.shapes[near], return_index=True, return_inverse=True)
-    outlines = images.outlines[near[first]]
-    covers = shapely.covers(outlines, footprints[:, None])
+    outlines, footprints = images.outlines[near[first]], flown.footprints
+    covers = np.ones((len(footprints), len(outlines)), np.bool_)
+    # What covers all of the footprints together covers each.
+    part = np.flatnonzero(~shapely.covers(outlines, shapely.box(*shapely.total_bounds(footprints))))
+    covers[:, part] = shapely.covers(outlines[part], footprints[:, None])
     meets = covers.copy()
     footprint, outline = np.nonzero(~covers)
     crossed = shapely.intersects(outlines[outline], footprints[footprint])
     footprint, outline = footprint[crossed], outline[crossed]
     # A common border is no common ground.
     meets[footprint, outline] = ~shapely.touches(outlines[outline], footprints[footprint])
-    return meets[:, same], covers[:, same]
-
-
-def _ranked(
-    flown: Flown,
-    images: Images,
-    near: Places,
-    meets: NDArray[np.bool_],
-    covers: NDArray[np.bool_],
-    days: int,
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The rank of each image for each footprint, the least first, and who must search all images."""
-    away = np.abs(images.days[near] - flown.days[:, None])
-    fallback = ~(covers & (away <= days)).any(axis=1)
-    pool = meets & ((away <= days) | fallback[:, None])
     zones = ((flown.longitudes + 180) // 6).astype(np.int64) % 60 + 1
-    rank = (~covers).astype(np.int64) << _PARTIAL
-    rank |= away << _DAYS
-    rank |= (images.zones[near] != zones[:, None]).astype(np.int64) << _FOREIGN
-    rank |= near
-    rank[~(pool & covers.any(axis=1)[:, None])] = _NEVER
-    return rank, fallback
+    return _Relations(
+        images=near,
+        meets=meets[:, same],
+        covers=covers[:, same],
+        away=np.abs(images.days[near] - flown.days[:, None]),
+        foreign=images.zones[near] != zones[:, None],
+    )
 
 
 def _best_of_days(rank: NDArray[np.int64], days: NDArray[np.int64]) -> Places:

@@ -114,7 +114,9 @@ def place(
 
 def items_of(imagery: StacImagery, footprint: Footprint) -> pa.Table:
     naip = imagery.search(Sensor.NAIP, shapely.box(*footprint.bounds), NAIP_WINDOW)
-    return pa.concat_tables([naip, imagery.search(Sensor.SENTINEL2, shapely.box(*footprint.bounds), SENTINEL2_WINDOW)])
+    return pa.concat_tables(
+        [naip, imagery.search(Sensor.SENTINEL2, shapely.box(*footprint.bounds), SENTINEL2_WINDOW)]
+    )
 
 
 def test_the_ruler_comes_back_in_lr_and_in_all_tiles(place: tuple[World, Footprint, list[Quad]]) -> None:

@@ -283,8 +283,10 @@ def ground_of(row: dict[str, Any]) -> shapely.Geometry:
     return shapely.from_wkb(bytes(row["geometry"]))
 
 
-def overlap(row: dict[str, Any]) -> float:
-    return float(shapely.area(shapely.intersection(ground_of(row), shapely.box(*CENTRE.bounds))))
+def overlap(row: dict[str, Any]) -> int:
+    """Billionths of the footprint: equal shares are equal, whatever the rounding of an overlay makes of them."""
+    footprint = shapely.box(*CENTRE.bounds)
+    return round(1e9 * shapely.area(shapely.intersection(ground_of(row), footprint)) / footprint.area)
 
 
 def slow_naip(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

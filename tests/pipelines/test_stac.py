@@ -70,7 +70,9 @@ def test_real_items_pass_through_a_search(name: str, sensor: Sensor, count: int)
         imagery = StacImagery(
             url=world.url, naip_collection=collection, sentinel2_collection=collection, page_size=60
         )
-        found = imagery.search(sensor, shapely.box(-180, -90, 180, 90), Window(date(2010, 1, 1), date(2026, 1, 1)))
+        found = imagery.search(
+            sensor, shapely.box(-180, -90, 180, 90), Window(date(2010, 1, 1), date(2026, 1, 1))
+        )
     assert found.schema.equals(ITEMS.schema)
     assert found["item_id"].to_pylist() == sorted(item["id"] for item in items)
     assert len(items) == count
