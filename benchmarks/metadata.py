@@ -127,7 +127,9 @@ def naip_items(code: str) -> Iterator[dict[str, Any]]:
     low, high = (np.floor(np.array(shapely.bounds(ground)).reshape(2, 2) / QUARTER_DEGREES)).astype(int)
     columns, rows = np.meshgrid(np.arange(low[0], high[0] + 1), np.arange(low[1], high[1] + 1))
     west, south = columns.ravel() * QUARTER_DEGREES, rows.ravel() * QUARTER_DEGREES
-    inside = shapely.intersects(ground, shapely.box(west, south, west + QUARTER_DEGREES, south + QUARTER_DEGREES))
+    inside = shapely.intersects(
+        ground, shapely.box(west, south, west + QUARTER_DEGREES, south + QUARTER_DEGREES)
+    )
     years = [2022, 2023] if code in TWICE else [2022 if code in FLOWN_2022 else 2023]
     bands = [{"name": name, "common_name": name.lower()} for name in ("Red", "Green", "Blue", "NIR")]
     for left, bottom, ring, epsg in quad_rings(west[inside], south[inside]):
@@ -164,9 +166,15 @@ def quad_rings(west: NDArray[Any], south: NDArray[Any]) -> Iterator[tuple[float,
             np.stack([left, left + QUARTER_DEGREES] * 2),
             np.stack([bottom, bottom, bottom + QUARTER_DEGREES, bottom + QUARTER_DEGREES]),
         )
-        edges = [*(np.array([x.min(0), y.min(0)]) - QUAD_MARGIN_METRES), *(np.array([x.max(0), y.max(0)]) + QUAD_MARGIN_METRES)]
+        edges = [
+            *(np.array([x.min(0), y.min(0)]) - QUAD_MARGIN_METRES),
+            *(np.array([x.max(0), y.max(0)]) + QUAD_MARGIN_METRES),
+        ]
         x0, y0, x1, y1 = edges
-        rings = np.stack(to_degrees(epsg).transform(np.stack([x1, x1, x0, x0, x1]), np.stack([y0, y1, y1, y0, y0])), axis=-1)
+        rings = np.stack(
+            to_degrees(epsg).transform(np.stack([x1, x1, x0, x0, x1]), np.stack([y0, y1, y1, y0, y0])),
+            axis=-1,
+        )
         for number in range(len(left)):
             yield float(left[number]), float(bottom[number]), rings[:, number], epsg
 
@@ -188,17 +196,29 @@ def sentinel2_items(codes: list[str]) -> Iterator[dict[str, Any]]:
                 yield from passes(granule.name, granule.epsg, square, rng)
 
 
-def passes(tile: str, epsg: int, square: shapely.Polygon, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+def passes(
+    tile: str, epsg: int, square: shapely.Polygon, rng: np.random.Generator
+) -> Iterator[dict[str, Any]]:
     west, south, east, north = square.bounds
     middle = (south + north) / 2
-    half = SWATH_METRES / 2 / (111_320 * np.cos(np.radians(middle))) / np.cos(np.arctan(LEAN * np.cos(np.radians(middle))))
+    half = (
+        SWATH_METRES
+        / 2
+        / (111_320 * np.cos(np.radians(middle)))
+        / np.cos(np.arctan(LEAN * np.cos(np.radians(middle))))
+    )
     first = int(np.floor((west - half - 180 - LEAN * (north - 40)) / ORBIT_DEGREES))
     last = int(np.ceil((east + half - 180 - LEAN * (south - 40)) / ORBIT_DEGREES)) + 143
     for orbit in range(first, last):
         centre = orbit * ORBIT_DEGREES + 180 - 360
         low, high = (centre + LEAN * (edge - 40) for edge in (south - 1, north + 1))
         swath = shapely.Polygon(
-            [(low - half, south - 1), (low + half, south - 1), (high + half, north + 1), (high - half, north + 1)]
+            [
+                (low - half, south - 1),
+                (low + half, south - 1),
+                (high + half, north + 1),
+                (high - half, north + 1),
+            ]
         )
         if shapely.area(shapely.intersection(swath, square)) < 0.01 * square.area:
             continue
@@ -291,7 +311,8 @@ class Meter:
 
 def ours(address: str, codes: list[str], each: int) -> tuple[int, float]:
     """Requests and CPU seconds for all candidates."""
-    imagery, parameters = StacImagery(url=address), MatchParameters()
+    parameters = MatchParameters()
+    imagery = StacImagery(url=address, most_cloud_percent=parameters.searched_cloud_percent)
     asked = {
         Sensor.NAIP: (imagery, "benchmark", parameters.naip_window),
         Sensor.SENTINEL2: (imagery, "benchmark", parameters.sentinel2_window),
@@ -353,7 +374,10 @@ def report(folder: Path, codes: list[str], sample: int) -> None:
     if not (folder / "stac").exists():
         write_catalogue(folder, codes)
     server = subprocess.Popen(
-        [sys.executable, __file__, "--serve", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, __file__, "--serve", str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         address = server.stdout.readline().strip() if server.stdout else ""
@@ -372,7 +396,9 @@ def report(folder: Path, codes: list[str], sample: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--folder", type=Path, help="keep the catalogue here, and use the one that is there")
     parser.add_argument("--states", default=",".join(states()))
     parser.add_argument("--sample", type=int, default=300)

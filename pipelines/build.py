@@ -81,7 +81,7 @@ def build(request: BuildRequest) -> BuildReport:
         client = stack.enter_context(cluster(request.workers, request.scheduler))
         if request.synthetic:
             _make_world(client, request)
-        sources = open_sources(request, stack)
+        sources = open_sources(request, stack, parameters.searched_cloud_percent)
         extracts = {region: find_extract(request, region, files) for region in request.regions}
         jobs = [
             RegionJob(

@@ -45,7 +45,7 @@ def describe(request: BuildRequest) -> str:
         parameters = config.load(request.config)
         with locked(request.root), contextlib.ExitStack() as stack:
             extracts = {region: find_extract(request, region, files) for region in missing}
-            sources = open_sources(request, stack)
+            sources = open_sources(request, stack, parameters.searched_cloud_percent)
             made = [_searched(region, extracts[region], sources, parameters) for region in missing]
             table = pa.concat_tables([where_not(table, "state", missing), *made])
             table = table.sort_by([("state", "ascending"), ("sensor", "ascending")])

@@ -155,11 +155,20 @@ def find_extract(request: BuildRequest, region: str, files: dict[str, Path | str
     return pinned_extract(region, cache_folder(), request.root / WORK / "extracts" / f"{region}.json")
 
 
-def open_sources(request: BuildRequest, stack: contextlib.ExitStack) -> Sources:
-    """Open the source of each sensor; the demo world is served for as long as the build runs."""
+def open_sources(request: BuildRequest, stack: contextlib.ExitStack, most_cloud_percent: float) -> Sources:
+    """Open the source of each sensor; the demo world is served for as long as the build runs.
+
+    Args:
+        request: what was asked for.
+        stack: closes what was opened.
+        most_cloud_percent: Sentinel-2 items with this much cloud or more need not be found.
+    """
     opened: dict[str, Imagery] = {}
     for name in {request.lr_source, request.hr_source}:
-        opened[name] = _open(name, request, stack)
+        source = _open(name, request, stack)
+        opened[name] = (
+            _keeping(source, request, most_cloud_percent) if isinstance(source, StacImagery) else source
+        )
     tables = _item_files(request)
     lr, lr_catalogue = _found_in(request.lr_source, Sensor.SENTINEL2, opened, tables, request)
     hr, hr_catalogue = _found_in(request.hr_source, Sensor.NAIP, opened, tables, request)
@@ -216,24 +225,27 @@ def _item_file(name: str) -> ItemFiles:
 
 def _open(name: str, request: BuildRequest, stack: contextlib.ExitStack) -> Imagery:
     if name == "planetary-computer":
-        return _keeping(planetary_computer(), request)
+        return planetary_computer()
     if name == "synthetic":
         address = stack.enter_context(serve(request.root / WORLD))
         return DemoImagery(address)
     if request.stac_url is None:
         raise SourceError("--source stac needs the address of a STAC API: --stac-url https://host/stac/v1")
-    return _keeping(StacImagery(url=request.stac_url), request)
+    return StacImagery(url=request.stac_url)
 
 
-def _keeping(api: StacImagery, request: BuildRequest) -> Imagery:
+def _keeping(api: StacImagery, request: BuildRequest, most_cloud_percent: float) -> Imagery:
     """An API in the collections asked for, its searches kept between builds if its address will last."""
     collections = request.collections
     source = replace(
-        api, naip_collection=collections[Sensor.NAIP], sentinel2_collection=collections[Sensor.SENTINEL2]
+        api,
+        naip_collection=collections[Sensor.NAIP],
+        sentinel2_collection=collections[Sensor.SENTINEL2],
+        most_cloud_percent=most_cloud_percent,
     )
     if passing(api.url):
         return source
-    name = " ".join([unsigned(api.url), *collections.values()])
+    name = " ".join([unsigned(api.url), *collections.values(), f"under {most_cloud_percent} % cloud"])
     return KeptSearches(source=source, name=name, folder=cache_folder() / "searches")
 
 

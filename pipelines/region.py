@@ -125,10 +125,13 @@ def prepare(job: RegionJob) -> RegionPlan:
     names = (job.sources.lr_name, job.sources.hr_name)
     area = area_of(shapely.bounds(shapely.from_wkb(candidates["geometry"].to_numpy())))
     windows = (parameters.matching.naip_window, parameters.matching.sentinel2_window)
-    catalogues = (job.sources.lr_catalogue, job.sources.hr_catalogue)
-    # Of the parameters only the windows: another cloud limit or class map asks the catalogue nothing.
+    # Of the parameters only what is asked for: another day limit or class map asks the catalogue nothing.
     items_key = key_of(
-        VERSIONS["items"], catalogues, shapely.to_wkt(area), [asdict(window) for window in windows]
+        VERSIONS["items"],
+        (job.sources.lr_catalogue, job.sources.hr_catalogue),
+        shapely.to_wkt(area, rounding_precision=-1),
+        [asdict(window) for window in windows],
+        parameters.searched_cloud_percent,
     )
     items = journal.table("items", region, items_key, lambda: _find_items(job, area))
     # From here on the rows depend on what the catalogue held, not only on how it was asked.

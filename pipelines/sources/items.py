@@ -100,9 +100,7 @@ class MalformedItemError(ValueError):
     """A catalogue item lacks what a scene needs, or holds what cannot be."""
 
 
-def item_table(
-    items: Iterable[Any], sensor: Sensor
-) -> tuple[pa.Table, list[MalformedItemError]]:
+def item_table(items: Iterable[Any], sensor: Sensor) -> tuple[pa.Table, list[MalformedItemError]]:
     """STAC items as rows of schema ITEMS; hrefs checked and unsigned.
 
     Args:
@@ -296,7 +294,7 @@ def _reflectance(bands: list[Mapping[str, Any]], baseline: str | None) -> tuple[
 
 def _asset(assets: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
     found = next((assets[name] for name in names if name in assets), None)
-    if not isinstance(found, Mapping) or not isinstance(found.get("href"), str):
+    if not isinstance(found, dict) or not isinstance(found.get("href"), str):
         raise KeyError(f"asset {' or '.join(names)} with an href")
     return found
 

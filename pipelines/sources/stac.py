@@ -32,6 +32,9 @@ CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 60.0
 LONGEST_PAUSE_SECONDS = 60.0
 """A Retry-After beyond this is cut to it."""
 
+MOST_PERCENT = 100.0
+"""No limit of clouds."""
+
 MOST_ITEMS = 500_000
 """A search that brings more is stopped: NAIP and Sentinel-2 of Texas are some 60,000 items in the paper's
 windows."""
@@ -52,6 +55,9 @@ class StacImagery:
 
     signer: Signer = Signer.NONE
     """Who signs the rasters' addresses."""
+
+    most_cloud_percent: float = 100.0
+    """Sentinel-2 items with this much reported cloud or more are not asked for."""
 
     page_size: int = 1000
     """Items a page, of an API that leaves out what is not asked for: answers of 1 to 3 MB."""
@@ -110,12 +116,15 @@ class StacImagery:
             client = _opened(self.url, self.attempts)
             # What an item row reads is a tenth of a real item; not every API can leave the rest out.
             sparing = client.conforms_to("FIELDS")
+            clear = {"eo:cloud_cover": {"lt": self.most_cloud_percent}}
+            choosing = sensor is Sensor.SENTINEL2 and client.conforms_to("QUERY")
             search = client.search(
                 collections=[collection],
                 intersects=shapely.to_geojson(area),
                 datetime=f"{window.first}/{window.last}",
                 limit=self.page_size if sparing else min(self.page_size, self.whole_page_size),
                 fields=FIELDS[sensor] if sparing else None,
+                query=clear if choosing and self.most_cloud_percent < MOST_PERCENT else None,
                 max_items=None,
             )
             for page in search.pages_as_dicts():

@@ -9,7 +9,8 @@ overlap with the footprint, then newer, then item id. The scene's NAIP day is th
 largest overlap.
 
 Sentinel-2. An item is valid if its reported cloud is under the limit and it covers the footprint. Of one MGRS
-tile and day only the newest processing counts: highest baseline, then generation time, then id. Looked for
+tile and day only the newest processing counts, of those under `searched_cloud_percent`: highest baseline, then
+generation time, then id. Looked for
 within `days_each_side` of the NAIP day, clipped to the Sentinel-2 window; if nothing valid is there, in the
 whole window, marked as fallback. The items found there are ranked: covers the footprint, fewer days from
 NAIP, native UTM zone of the footprint's centre, less cloud, higher baseline, id. One item a day stays, since
@@ -41,6 +42,9 @@ MOST_CLOUD_PERCENT = 2.0
 MOST_PERCENT = 100.0
 """The whole of a granule; a limit above it would let everything pass as well."""
 
+SEARCHED_CLOUD_PERCENT = 20.0
+"""Ten times the limit of A.2: a new processing changes what is reported, but hardly by so much."""
+
 SEASON_GAP_DAYS = 90
 """Days without a flight that part two seasons of one vintage; the paper does not say."""
 
@@ -64,6 +68,10 @@ class MatchParameters:
     most_cloud_percent: float = MOST_CLOUD_PERCENT
     """Sentinel-2 items with this much reported cloud or more are not taken."""
 
+    searched_cloud_percent: float = SEARCHED_CLOUD_PERCENT
+    """Sentinel-2 items with this much reported cloud or more are not asked for: of two processings of one
+    image only those under it are compared. 100 asks for all, three times as many."""
+
     season_gap_days: int = SEASON_GAP_DAYS
     """Days without a flight that part two seasons of one vintage."""
 
@@ -83,6 +91,11 @@ class MatchParameters:
             )
         if not 0 < self.most_cloud_percent <= MOST_PERCENT:
             raise ValueError(f"most_cloud_percent is above 0 and at most 100; got {self.most_cloud_percent}")
+        if not self.most_cloud_percent <= self.searched_cloud_percent <= MOST_PERCENT:
+            raise ValueError(
+                "searched_cloud_percent is at least most_cloud_percent and at most 100; got "
+                f"{self.searched_cloud_percent} and {self.most_cloud_percent}"
+            )
 
 
 def match(candidates: pa.Table, items: pa.Table, state: str, parameters: MatchParameters) -> Outcome:
@@ -204,9 +217,10 @@ def _by_rank(sentinel2: pa.Table) -> pa.Table:
 def _newest_processing(items: pa.Table, parameters: MatchParameters) -> pa.Table:
     """Sentinel-2 items of the window under the cloud limit, each tile and day in its newest processing only.
 
-    The duplicate is dropped before the clouds are looked at: an older processing is not a second chance.
+    The duplicate is dropped before the limit is looked at: an older processing is not a second chance.
     """
-    every = showing(items, Sensor.SENTINEL2, parameters.sentinel2_window)
+    searched = parameters.searched_cloud_percent
+    every = showing(items, Sensor.SENTINEL2, parameters.sentinel2_window, searched)
     # What names no tile is a product of its own.
     tiles = _ranks(pc.coalesce(every["mgrs_tile"], every["item_id"]))
     generated = _ranks(every["generated"].fill_null(""))
