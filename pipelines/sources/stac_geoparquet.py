@@ -153,8 +153,13 @@ def _columns(path: Path, file: pq.ParquetFile, sensor: Sensor) -> list[str]:
             "the columns id, geometry, collection and assets"
         )
     wanted = [name.removeprefix("properties.") for name in FIELDS[sensor]]
-    assets = {field.name for field in file.schema_arrow.field("assets").type}
-    columns = [name for name in wanted if name in names or name.removeprefix("assets.") in assets]
+    assets = {
+        f"assets.{asset.name}.{part.name}"
+        for asset in file.schema_arrow.field("assets").type
+        if pa.types.is_struct(asset.type)
+        for part in asset.type
+    }
+    columns = [name for name in wanted if name in names or name in assets]
     _check_size(path, file.metadata, columns)
     return columns
 

@@ -93,8 +93,11 @@ def _meeting(footprints: NDArray[np.object_], quads: Quads) -> _Pairs:
     footprint, quad = tree.query(footprints)
     shapely.prepare(quads.outlines)
     covers = shapely.covers(quads.outlines[quad], footprints[footprint])
-    areas = shared_areas(shapely.bounds(footprints)[footprint], Edges.of(quads.outlines), quad)
-    share = np.rint(areas / shapely.area(footprints)[footprint] / SMALLEST_SHARE).astype(np.int64)
+    share = np.full(len(quad), round(1 / SMALLEST_SHARE), np.int64)
+    part = np.flatnonzero(~covers)
+    bounds, whole = shapely.bounds(footprints)[footprint[part]], shapely.area(footprints)[footprint[part]]
+    areas = shared_areas(bounds, Edges.of(quads.outlines), quad[part])
+    share[part] = np.rint(areas / whole / SMALLEST_SHARE)
     return _Pairs(footprint, quad, covers, share, np.zeros_like(quad)).rows(share > 0)
 
 

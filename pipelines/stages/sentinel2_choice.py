@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 CELL_DEGREES = 0.5
-"""Side of a cell; the best of four sizes tried."""
+"""Side of a cell; the best of three sizes tried."""
 
 MOST_PAIRS = 2_000_000
 """Footprints times items worked on at a time, which bounds the memory."""
@@ -96,18 +96,20 @@ def choose_sentinel2(flown: Flown, images: Images, *, days: int, most: int) -> S
     tree = shapely.STRtree(images.outlines)
     shapely.prepare(images.outlines)
     for rows in _cells(flown.footprints):
-        ground = shapely.box(*shapely.total_bounds(flown.footprints[rows]))
-        near = tree.query(ground)
-        if len(near):
-            near = near[np.lexsort((near, images.days[near]))]
-            step = max(1, MOST_PAIRS // len(near))
-            for start in range(0, len(rows), step):
-                part = rows[start : start + step]
-                here = _relations(flown.rows(part), images, near)
-                best = _best_of_days(here.rank(days), images.days[near])[:, :most]
-                seen.images[part, : best.shape[1]] = best
-                seen.fallback[part] = here.fallback(days)
-                seen.met[part] = here.meets.sum(axis=1)
+        near = tree.query(shapely.box(*shapely.total_bounds(flown.footprints[rows])))
+        near = near[np.lexsort((near, images.days[near]))]
+        step = max(1, MOST_PAIRS // max(1, len(near)))
+        for start in range(0, len(rows) if len(near) else 0, step):
+            part = rows[start : start + step]
+            here = _Pairs.of(flown.rows(part), images, near)
+            best = _best_of_days(here.rank(days, here.covers), images.days[near], most)
+            # Parts come after all that covers the whole: of most footprints none of them is taken.
+            short = np.flatnonzero(best[:, -1] == NOBODY)
+            rest = here.rows(short)
+            meets = rest.covers | _crossing(flown.footprints[part[short]], images, near, rest.covers)
+            best[short] = _best_of_days(rest.rank(days, meets), images.days[near], most)
+            seen.images[part], seen.fallback[part] = best, here.fallback(days)
+            seen.met[part[short]] = meets.sum(axis=1)
     return seen
 
 
@@ -119,14 +121,12 @@ def _cells(footprints: NDArray[np.object_]) -> Iterator[Places]:
     yield from (rows for rows in np.split(order, borders) if len(rows))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Relations:
-    """What some footprints have to do with the images about them; arrays of shape (footprints, images)."""
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Some footprints and the images about them; arrays of shape (footprints, images)."""
 
     images: Places
     """Shape (images,): their rows."""
-    meets: NDArray[np.bool_]
-    """Whether they share ground."""
     covers: NDArray[np.bool_]
     """Whether the image covers the footprint."""
     away: NDArray[np.int64]
@@ -134,13 +134,30 @@ class _Relations:
     foreign: NDArray[np.bool_]
     """Whether the image is in another UTM zone than the footprint's centre."""
 
+    @classmethod
+    def of(cls, flown: Flown, images: Images, near: Places) -> "_Pairs":
+        """Compare footprints with images, each outline once."""
+        _, first, same = np.unique(images.shapes[near], return_index=True, return_inverse=True)
+        outlines, footprints = images.outlines[near[first]], flown.footprints
+        covers = np.ones((len(footprints), len(outlines)), np.bool_)
+        # What covers all of the footprints together covers each.
+        part = np.flatnonzero(~shapely.covers(outlines, shapely.box(*shapely.total_bounds(footprints))))
+        covers[:, part] = shapely.covers(outlines[part], footprints[:, None])
+        zones = ((flown.longitudes + 180) // 6).astype(np.int64) % 60 + 1
+        away = np.abs(images.days[near] - flown.days[:, None])
+        return cls(near, covers[:, same], away, images.zones[near] != zones[:, None])
+
+    def rows(self, wanted: Places) -> "_Pairs":
+        """Some of the footprints."""
+        return _Pairs(self.images, self.covers[wanted], self.away[wanted], self.foreign[wanted])
+
     def fallback(self, days: int) -> NDArray[np.bool_]:
         """Shape (footprints,): whether nothing valid lies near, so that all images are searched."""
         return np.asarray(~(self.covers & (self.away <= days)).any(axis=1))
 
-    def rank(self, days: int) -> NDArray[np.int64]:
-        """The rank of each image for each footprint, the least first."""
-        pool = self.meets & ((self.away <= days) | self.fallback(days)[:, None])
+    def rank(self, days: int, meets: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The rank of each image for each footprint, the least first; of those that `meets` allows."""
+        pool = meets & ((self.away <= days) | self.fallback(days)[:, None])
         rank = (~self.covers).astype(np.int64) << _PARTIAL
         rank |= self.away << _DAYS
         rank |= self.foreign.astype(np.int64) << _FOREIGN
@@ -149,40 +166,29 @@ class _Relations:
         return rank
 
 
-def _relations(flown: Flown, images: Images, near: Places) -> _Relations:
-    """Compare footprints with the images about them, each outline once."""
-    _, first, same = np.unique(images.shapes[near], return_index=True, return_inverse=True)
-    outlines, footprints = images.outlines[near[first]], flown.footprints
-    covers = np.ones((len(footprints), len(outlines)), np.bool_)
-    # What covers all of the footprints together covers each.
-    part = np.flatnonzero(~shapely.covers(outlines, shapely.box(*shapely.total_bounds(footprints))))
-    covers[:, part] = shapely.covers(outlines[part], footprints[:, None])
-    meets = covers.copy()
-    footprint, outline = np.nonzero(~covers)
-    crossed = shapely.intersects(outlines[outline], footprints[footprint])
-    footprint, outline = footprint[crossed], outline[crossed]
-    # A common border is no common ground.
-    meets[footprint, outline] = ~shapely.touches(outlines[outline], footprints[footprint])
-    zones = ((flown.longitudes + 180) // 6).astype(np.int64) % 60 + 1
-    return _Relations(
-        images=near,
-        meets=meets[:, same],
-        covers=covers[:, same],
-        away=np.abs(images.days[near] - flown.days[:, None]),
-        foreign=images.zones[near] != zones[:, None],
-    )
+def _crossing(
+    footprints: NDArray[np.object_], images: Images, near: Places, covers: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which images show a part of which footprints; a common border is no part."""
+    crosses = np.zeros_like(covers)
+    footprint, image = np.nonzero(~covers)
+    outlines, squares = images.outlines[near[image]], footprints[footprint]
+    crosses[footprint, image] = shapely.intersects(outlines, squares) & ~shapely.touches(outlines, squares)
+    return crosses
 
 
-def _best_of_days(rank: NDArray[np.int64], days: NDArray[np.int64]) -> Places:
+def _best_of_days(rank: NDArray[np.int64], days: NDArray[np.int64], most: int) -> Places:
     """The first image of each day, by rank.
 
     Args:
         rank: shape (footprints, images).
         days: of the images, ascending.
+        most: images to give a footprint at most.
 
     Returns:
-        Shape (footprints, days): rows of the images, then NOBODY.
+        Shape (footprints, most): rows of the images, then NOBODY.
     """
     begins = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
-    best = np.sort(np.minimum.reduceat(rank, begins, axis=1), axis=1)
+    best = np.sort(np.minimum.reduceat(rank, begins, axis=1), axis=1)[:, :most]
+    best = np.pad(best, ((0, 0), (0, most - best.shape[1])), constant_values=_NEVER)
     return np.where(best == _NEVER, NOBODY, best & ((1 << _FOREIGN) - 1))

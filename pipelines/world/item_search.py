@@ -128,11 +128,15 @@ def chosen(item: Mapping[str, Any], fields: tuple[str, ...]) -> Mapping[str, Any
         return item
     part: dict[str, Any] = {}
     for field in fields:
-        top, _, inner = field.partition(".")
-        if not inner and top in item:
-            part[top] = item[top]
-        elif inner in item.get(top, {}):
-            part.setdefault(top, {})[inner] = item[top][inner]
+        *above, last = field.split(".")
+        source: Any = item
+        for name in above:
+            source = source.get(name, {}) if isinstance(source, Mapping) else {}
+        if isinstance(source, Mapping) and last in source:
+            place = part
+            for name in above:
+                place = place.setdefault(name, {})
+            place[last] = source[last]
     return part
 
 
