@@ -21,14 +21,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pystac_client
 import requests
 import shapely
-from bokeh_sampledata.us_states import data as OUTLINES
+from bokeh_sampledata import us_states
 from numpy.typing import NDArray
 from pyproj import Transformer
 
@@ -51,7 +51,7 @@ TWICE = {"GA", "IL"}
 """Flown in both years."""
 
 ORBIT_DEGREES, SWATH_METRES, LEAN = 360 / 143, 290_000, 0.30
-"""Between neighbouring tracks; across a track; degrees of longitude that a track moves a degree of latitude."""
+"""Between neighbouring tracks; across a track; degrees of longitude that a track moves a degree north."""
 
 CLEAR = 0.18
 """Share of the granules under 2 % of cloud."""
@@ -59,7 +59,7 @@ CLEAR = 0.18
 
 def outline(code: str) -> shapely.Geometry:
     """A state, degrees; the source gives each ring in turn, with NaN between."""
-    ring = np.column_stack([OUTLINES[code]["lons"], OUTLINES[code]["lats"]])
+    ring = np.column_stack([us_states.data[code]["lons"], us_states.data[code]["lats"]])
     borders = np.flatnonzero(np.isnan(ring).any(axis=1))
     parts = [part[~np.isnan(part).any(axis=1)] for part in np.split(ring, borders)]
     return shapely.make_valid(shapely.union_all([shapely.Polygon(part) for part in parts if len(part) > 3]))
@@ -99,7 +99,9 @@ def candidates(code: str, count: int) -> pa.Table:
     return pa.table(nothing | columns, schema=CANDIDATES.schema)
 
 
-def feature(name: str, collection: str, ring: Any, moment: str, properties: dict[str, Any]) -> dict[str, Any]:
+def feature(
+    name: str, collection: str, ring: NDArray[Any], moment: str, properties: dict[str, Any]
+) -> dict[str, Any]:
     corners = np.round(np.asarray(ring), 6)
     return {
         "type": "Feature",
@@ -116,7 +118,7 @@ def feature(name: str, collection: str, ring: Any, moment: str, properties: dict
     }
 
 
-def asset(href: str, kind: str = "data", **more: Any) -> dict[str, Any]:
+def asset(href: str, kind: str = "data", **more: object) -> dict[str, Any]:
     cog = "image/tiff; application=geotiff; profile=cloud-optimized"
     return {"href": href, "type": cog, "roles": [kind], "title": "Cloud-optimised GeoTIFF", **more}
 
@@ -224,15 +226,16 @@ def passes(
             continue
         for number in range(73):
             # The edges of a swath are never twice the same; a granule wholly inside it is.
-            moved = shapely.transform(swath, lambda ring: ring + np.array([rng.normal(0, 0.005), 0]))  # noqa: B023
+            moved = shapely.transform(swath, lambda ring: ring + np.array([rng.normal(0, 0.005), 0]))
             shown = square if shapely.covers(moved, square) else shapely.intersection(moved, square)
             day = date(2023, 1, 1) + timedelta(days=(orbit * 2) % 5 + 5 * number)
-            yield sentinel2_item(tile, epsg, shown, day, orbit % 143 + 1, rng)
+            yield sentinel2_item((tile, epsg, orbit % 143 + 1), shown, day, rng)
 
 
 def sentinel2_item(
-    tile: str, epsg: int, shown: shapely.Geometry, day: date, orbit: int, rng: np.random.Generator
+    place: tuple[str, int, int], shown: shapely.Geometry, day: date, rng: np.random.Generator
 ) -> dict[str, Any]:
+    tile, epsg, orbit = place
     moment = datetime(day.year, day.month, day.day, 17, 30, 9, tzinfo=UTC)
     platform = "AB"[day.toordinal() % 2]
     name = f"S2{platform}_MSIL2A_{moment:%Y%m%dT%H%M%S}_R{orbit:03d}_T{tile}_{moment:%Y%m%d}T234500"
@@ -292,10 +295,10 @@ class Meter:
     received: int = 0
     seconds: float = 0.0
 
-    def __enter__(self) -> "Meter":
+    def __enter__(self) -> Self:
         self._send, self._begun = requests.Session.send, time.process_time()
 
-        def send(session: requests.Session, request: Any, **options: Any) -> requests.Response:
+        def send(session: Any, request: Any, **options: Any) -> requests.Response:  # noqa: ANN401
             self.requests += 1
             answer = self._send(session, request, **options)
             self.received += len(answer.content)
@@ -335,8 +338,8 @@ def ours(address: str, codes: list[str], each: int) -> tuple[int, float]:
         total["join"] += joining.seconds
         print(
             f"  {code} {meter.requests:3} requests {meter.received / 1e6:6.1f} MB {table.num_rows:6,} items "
-            f"{meter.seconds:5.2f} s search, {covering.seconds:5.2f} s coverage, {joining.seconds:5.2f} s join, "
-            f"{outcome.kept.num_rows:,} matched",
+            f"{meter.seconds:5.2f} s search, {covering.seconds:5.2f} s coverage, "
+            f"{joining.seconds:5.2f} s join, {outcome.kept.num_rows:,} matched",
             flush=True,
         )
     seconds = total["search and index"] + total["join"]

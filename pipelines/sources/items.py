@@ -206,7 +206,7 @@ def _table(rows: list[Row], grounds: NDArray[np.object_]) -> pa.Table:
     return pa.table(columns | {"bounds": bounds, "geometry": geometry}, schema=ITEMS.schema)
 
 
-def _named(item: Any, sensor: Sensor) -> Row:
+def _named(item: Any, sensor: Sensor) -> Row:  # noqa: ANN401 - any JSON
     """All columns of an item but its ground.
 
     Raises:
@@ -334,7 +334,7 @@ def _plain_outlines(geometries: list[Any]) -> list[Polygon | MultiPolygon | None
         return found  # one of them is no ring: each is looked at alone
     bounds = shapely.bounds(outlines)
     sound = shapely.is_valid(outlines) & ((bounds >= _MAP[:2] * 2) & (bounds <= _MAP[2:] * 2)).all(axis=1)
-    for place, outline, kept in zip(rings, outlines, sound.tolist(), strict=True):
+    for place, outline, kept in zip(rings, np.atleast_1d(outlines), np.atleast_1d(sound), strict=True):
         found[place] = outline if kept else None
     return found
 

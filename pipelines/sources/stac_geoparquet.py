@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
+from numpy.typing import NDArray
 
 from gl10m.manifest.columns import values, where
 from gl10m.manifest.provenance import digest
@@ -128,14 +128,16 @@ class _Reader:
         # Rows without a geometry or a day are looked at, and refused aloud.
         ground = shapely.from_wkb(rows["geometry"].to_numpy())
         rows = rows.filter(pa.array(shapely.intersects(self._area, ground) | shapely.is_missing(ground)))
-        days = pc.cast(rows["datetime"], pa.timestamp("us")) if _is_dated(rows) else pa.nulls(rows.num_rows)
-        days = np.asarray(days.to_numpy(zero_copy_only=False), "datetime64[D]")
+        days = _days(rows)
         first, last = np.datetime64(self._window.first), np.datetime64(self._window.last)
         return rows.filter(pa.array(np.isnat(days) | ((first <= days) & (days <= last))))
 
 
-def _is_dated(rows: pa.Table) -> bool:
-    return "datetime" in rows.column_names and pa.types.is_timestamp(rows["datetime"].type)
+def _days(rows: pa.Table) -> NDArray[np.datetime64]:
+    """The UTC day of each row, as far as a column of instants tells."""
+    if "datetime" not in rows.column_names or not pa.types.is_timestamp(rows["datetime"].type):
+        return np.full(rows.num_rows, np.datetime64("NaT"), "datetime64[D]")
+    return rows["datetime"].cast(pa.timestamp("us")).to_numpy().astype("datetime64[D]")
 
 
 def _columns(path: Path, file: pq.ParquetFile, sensor: Sensor) -> list[str]:

@@ -9,9 +9,9 @@ overlap with the footprint, then newer, then item id. The scene's NAIP day is th
 largest overlap.
 
 Sentinel-2. An item is valid if its reported cloud is under the limit and it covers the footprint. Of one MGRS
-tile and day only the newest processing counts, of those under `searched_cloud_percent`: highest baseline, then
-generation time, then id. Looked for
-within `days_each_side` of the NAIP day, clipped to the Sentinel-2 window; if nothing valid is there, in the
+tile and day only the newest processing counts, of those under `searched_cloud_percent`: highest baseline,
+then generation time, then id. Looked for within `days_each_side` of the NAIP day, clipped to the Sentinel-2
+window; if nothing valid is there, in the
 whole window, marked as fallback. The items found there are ranked: covers the footprint, fewer days from
 NAIP, native UTM zone of the footprint's centre, less cloud, higher baseline, id. One item a day stays, since
 the tiles of one overpass show the same clouds and are not blended; then the first four.
@@ -179,8 +179,9 @@ def _days(items: pa.Table) -> NDArray[np.int64]:
 
 
 def _ranks(column: "pa.ChunkedArray[Any]") -> NDArray[np.int64]:
-    """Place of each value among those that there are, equal for equal values."""
-    return pc.rank(column, sort_keys="ascending", tiebreaker="dense").to_numpy().astype(np.int64)
+    """Place of each value among those that there are, equal for equal values; none comes first."""
+    ranks = pc.rank(column, sort_keys="ascending", null_placement="at_start", tiebreaker="dense")
+    return ranks.to_numpy().astype(np.int64)
 
 
 def _outlines(items: pa.Table) -> NDArray[np.object_]:
@@ -223,7 +224,7 @@ def _newest_processing(items: pa.Table, parameters: MatchParameters) -> pa.Table
     every = showing(items, Sensor.SENTINEL2, parameters.sentinel2_window, searched)
     # What names no tile is a product of its own.
     tiles = _ranks(pc.coalesce(every["mgrs_tile"], every["item_id"]))
-    generated = _ranks(every["generated"].fill_null(""))
+    generated = _ranks(every["generated"])
     order = np.lexsort((_ranks(every["item_id"]), generated, _versions(every), _days(every), tiles))
     tiles, days = tiles[order], _days(every)[order]
     last = np.append((tiles[1:] != tiles[:-1]) | (days[1:] != days[:-1]), True)[: len(order)]

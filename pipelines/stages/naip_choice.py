@@ -63,8 +63,13 @@ class _Pairs:
 
     def rows(self, wanted: NDArray[np.bool_] | Places) -> "_Pairs":
         """Some of them."""
-        parts = (self.footprint, self.quad, self.covers, self.share, self.season)
-        return _Pairs(*(part[wanted] for part in parts))
+        return _Pairs(
+            self.footprint[wanted],
+            self.quad[wanted],
+            self.covers[wanted],
+            self.share[wanted],
+            self.season[wanted],
+        )
 
 
 def choose_naip(footprints: NDArray[np.object_], quads: Quads, season_gap_days: int) -> Places:
@@ -190,8 +195,8 @@ def _side_by_side(
         low = np.where(one[:, axis] < other[:, axis], first, second)
         high = np.where(one[:, axis] < other[:, axis], second, first)
         # Half way between the low quad's far edge and the high quad's near one: they overlap about there.
-        far, near = (np.minimum, 2 + axis), (np.maximum, axis)
-        cut = sum(choose(one[:, edge], other[:, edge]) for choose, edge in (far, near)) / 2
+        far = np.minimum(one[:, 2 + axis], other[:, 2 + axis])
+        cut = (far + np.maximum(one[:, axis], other[:, axis])) / 2
         rows = np.flatnonzero((bounds[:, axis] < cut) & (cut < bounds[:, 2 + axis]))
         below, above = bounds[rows].copy(), bounds[rows].copy()
         below[:, 2 + axis], above[:, axis] = cut[rows], cut[rows]

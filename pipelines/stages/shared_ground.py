@@ -1,9 +1,10 @@
 """The area that rectangles share with polygons, for many pairs at once.
 
-Push every point of a polygon's boundary that lies outside of a rectangle to the nearest point of it. What the
-pushed boundary encloses is just what the two share: inside nothing moved, and outside of the rectangle nothing
-is left. An edge, cut where it crosses the lines of the rectangle's sides, stays straight in each of its parts,
-so the area is a sum over at most five parts an edge (Green's theorem). Fifty times as fast as an overlay.
+Push every point of a polygon's boundary that lies outside of a rectangle to the nearest point of it. What
+the pushed boundary encloses is just what the two share: inside nothing moved, and outside of the rectangle
+nothing is left. An edge, cut where it crosses the lines of the rectangle's sides, stays straight in each of
+its parts, so the area is a sum over at most five parts an edge (Green's theorem): many times as fast as an
+overlay.
 """
 
 from collections.abc import Iterator

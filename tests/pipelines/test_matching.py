@@ -285,7 +285,7 @@ def ground_of(row: dict[str, Any]) -> shapely.Geometry:
 
 
 def overlap(row: dict[str, Any]) -> int:
-    """Billionths of the footprint: equal shares are equal, whatever the rounding of an overlay makes of them."""
+    """Billionths of the footprint: equal shares are equal, whatever the rounding of an overlay."""
     footprint = shapely.box(*CENTRE.bounds)
     return round(1e9 * shapely.area(shapely.intersection(ground_of(row), footprint)) / footprint.area)
 
