@@ -327,14 +327,13 @@ def _plain_outlines(geometries: list[Any]) -> list[Polygon | MultiPolygon | None
     try:
         corners = np.array([corner for ring in rings.values() for corner in ring], float)
         lengths = [len(ring) for ring in rings.values()]
-        outlines = shapely.polygons(
-            shapely.linearrings(corners.reshape(-1, 2), indices=np.repeat(np.arange(len(rings)), lengths))
-        )
+        which = np.repeat(np.arange(len(rings)), lengths)
+        outlines = np.asarray(shapely.polygons(shapely.linearrings(corners.reshape(-1, 2), indices=which)))
     except (TypeError, ValueError, shapely.errors.ShapelyError):
         return found  # one of them is no ring: each is looked at alone
     bounds = shapely.bounds(outlines)
     sound = shapely.is_valid(outlines) & ((bounds >= _MAP[:2] * 2) & (bounds <= _MAP[2:] * 2)).all(axis=1)
-    for place, outline, kept in zip(rings, np.atleast_1d(outlines), np.atleast_1d(sound), strict=True):
+    for place, outline, kept in zip(rings, outlines, sound.tolist(), strict=True):
         found[place] = outline if kept else None
     return found
 

@@ -179,9 +179,8 @@ def _days(items: pa.Table) -> NDArray[np.int64]:
 
 
 def _ranks(column: "pa.ChunkedArray[Any]") -> NDArray[np.int64]:
-    """Place of each value among those that there are, equal for equal values; none comes first."""
-    ranks = pc.rank(column, sort_keys="ascending", null_placement="at_start", tiebreaker="dense")
-    return ranks.to_numpy().astype(np.int64)
+    """Place of each value among those that there are, equal for equal values."""
+    return pc.rank(column, sort_keys="ascending", tiebreaker="dense").to_numpy().astype(np.int64)
 
 
 def _outlines(items: pa.Table) -> NDArray[np.object_]:
@@ -224,7 +223,7 @@ def _newest_processing(items: pa.Table, parameters: MatchParameters) -> pa.Table
     every = showing(items, Sensor.SENTINEL2, parameters.sentinel2_window, searched)
     # What names no tile is a product of its own.
     tiles = _ranks(pc.coalesce(every["mgrs_tile"], every["item_id"]))
-    generated = _ranks(every["generated"])
+    generated = np.where(np.asarray(every["generated"].is_null()), NOBODY, _ranks(every["generated"]))
     order = np.lexsort((_ranks(every["item_id"]), generated, _versions(every), _days(every), tiles))
     tiles, days = tiles[order], _days(every)[order]
     last = np.append((tiles[1:] != tiles[:-1]) | (days[1:] != days[:-1]), True)[: len(order)]

@@ -346,3 +346,28 @@ def test_any_catalogue_is_read_as_the_rule_says(rows: list[dict[str, Any]]) -> N
 @given(catalogues())
 def test_ten_thousand_catalogues_are_read_as_the_rule_says(rows: list[dict[str, Any]]) -> None:
     assert read_fast(rows) == read_slowly(rows)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(catalogues(), st.lists(st.tuples(st.integers(-30, 30), st.integers(-30, 30)), min_size=2, max_size=9))
+def test_all_candidates_at_once_are_matched_as_one_by_one(
+    rows: list[dict[str, Any]], steps: list[tuple[int, int]]
+) -> None:
+    """Over the edges of quads, of swaths and of the cells in which they are worked on."""
+    places = {
+        f"CA-w{number + 1}": Footprint(-121 + east / 2000, 37 + north / 2000)
+        for number, (east, north) in enumerate(steps)
+    }
+    each = [candidate(place, name) for name, place in places.items()]
+    together = match(pa.concat_tables(each), table(rows), "CA", MatchParameters())
+    alone = [match(one, table(rows), "CA", MatchParameters()) for one in each]
+    assert together.kept.equals(pa.concat_tables([outcome.kept for outcome in alone]))
+    assert together.dropped.equals(pa.concat_tables([outcome.dropped for outcome in alone]))
+
+
+def test_an_image_far_above_the_limit_hides_no_older_processing() -> None:
+    old = sentinel2("old", SPRING, baseline="02.12", cloud=0.1)
+    new = sentinel2("new", SPRING, baseline="05.10", cloud=20.0)
+    assert matched(FLOWN, old, new)["sentinel2_items"] == ["old"]
+    with pytest.raises(ValueError, match="searched_cloud_percent"):
+        MatchParameters(most_cloud_percent=30.0)
