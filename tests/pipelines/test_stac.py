@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gl10m.manifest.schema import ITEMS
 from gl10m.scene.acquisition import Window
-from pipelines.sources.asset_urls import RefusedAddressError, redacted, unsigned
+from pipelines.sources.asset_urls import RefusedAddressError, _taken_apart, redacted, unsigned
 from pipelines.sources.imagery import Sensor, SourceUnavailableError
-from pipelines.sources.items import MalformedItemError, item_row
+from pipelines.sources.items import FIELDS, MalformedItemError, item_row
 from pipelines.sources.planetary_computer import planetary_computer
 from pipelines.sources.signing import Signer
 from pipelines.sources.stac import StacImagery
+from pipelines.world.server import serve
 from tests.pipelines.imagery_server import Fault, Request, World, serving
 from tests.pipelines.ruler import naip_item, sentinel2_item
 
@@ -236,3 +238,41 @@ def test_a_source_travels_to_workers() -> None:
     source = planetary_computer()
     assert source.signer is Signer.PLANETARY_COMPUTER
     assert pickle.loads(pickle.dumps(source)) == source  # noqa: S301 - our own
+
+
+def test_an_api_that_can_is_asked_for_what_is_read_and_no_clouds(tmp_path: Path) -> None:
+    """The rows are the same as of whole items, out of a fraction of the bytes."""
+    items = [
+        sentinel2_item(f"s{n}", f"2023-06-{n + 1:02}", 32610, GROUND, "https://x.org/s2") for n in range(9)
+    ]
+    for number, item in enumerate(items):
+        item["properties"]["eo:cloud_cover"] = 5.0 * number
+        item["assets"]["visual"] = {"href": "https://x.org/TCI.tif", "title": "x" * 1000}
+    for name in ("naip", "sentinel-2-l2a"):
+        folder = tmp_path / "stac" / name
+        folder.mkdir(parents=True)
+        (folder / "collection.json").write_text(json.dumps({"id": name, "links": []}))
+        (folder / "items.ndjson").write_text("")
+    lines = "\n".join(json.dumps(item).replace("https://x.org/", "imagery/") for item in items)
+    (tmp_path / "stac" / "sentinel-2-l2a" / "items.ndjson").write_text(lines)
+    with serve(tmp_path) as address:
+        clear = StacImagery(url=address, most_cloud_percent=20).search(Sensor.SENTINEL2, AROUND, YEAR)
+        every = StacImagery(url=address).search(Sensor.SENTINEL2, AROUND, YEAR)
+        asked = {"collections": ["sentinel-2-l2a"], "fields": {"include": FIELDS[Sensor.SENTINEL2]}}
+        answer = requests.post(f"{address}/search", json=asked, timeout=5)
+    assert clear["item_id"].to_pylist() == ["s0", "s1", "s2", "s3"]
+    assert every.num_rows == 9
+    assert set(answer.json()["features"][0]["assets"]) == {"B04", "B03", "B02", "SCL"}
+    assert len(answer.content) < len(lines) / 2
+
+
+@given(st.from_regex(r"https?://[ -~]{0,60}", fullmatch=True))
+def test_plain_addresses_are_taken_as_they_are(address: str) -> None:
+    """The short way and the long way round give the same, whatever the address."""
+    answers = []
+    for way in (unsigned, _taken_apart):
+        try:
+            answers.append(way(address))
+        except RefusedAddressError as refused:
+            answers.append(str(refused))
+    assert answers[0] == answers[1]
