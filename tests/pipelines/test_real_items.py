@@ -35,7 +35,7 @@ DIALECTS = {
 }
 
 
-def moved(items: list[dict[str, Any]], ground: shapely.Geometry, first: date) -> list[dict[str, Any]]:
+def moved(items: list[dict[str, Any]], ground: shapely.Polygon, first: date) -> list[dict[str, Any]]:
     """Copies of items over another ground, one every five days, none cloudy but the last."""
     copies = []
     for number, item in enumerate(items):

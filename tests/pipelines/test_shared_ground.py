@@ -14,12 +14,13 @@ RECTANGLE = shapely.box(-0.01, -0.012, 0.014, 0.012)
 PLACES = st.floats(-0.03, 0.03).map(lambda place: round(place, 3))
 
 
-def shared(rectangle: shapely.Polygon, *polygons: shapely.Geometry) -> list[float]:
+def shared(rectangle: shapely.Geometry, *polygons: shapely.Geometry) -> list[float]:
     bounds = np.repeat(shapely.bounds([rectangle]), len(polygons), axis=0)
-    return shared_areas(bounds, Edges.of(np.array(polygons)), np.arange(len(polygons))).tolist()
+    areas = shared_areas(bounds, Edges.of(np.array(polygons)), np.arange(len(polygons)))
+    return [float(area) for area in areas]
 
 
-def expected(rectangle: shapely.Polygon, *polygons: shapely.Geometry) -> list[float]:
+def expected(rectangle: shapely.Geometry, *polygons: shapely.Geometry) -> list[float]:
     return [float(shapely.area(shapely.intersection(rectangle, polygon))) for polygon in polygons]
 
 

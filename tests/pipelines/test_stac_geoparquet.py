@@ -125,6 +125,10 @@ def test_a_row_that_cannot_be_used_is_left_out_aloud(
         tabled(written(tmp_path / "bad.parquet", [bad])).search(Sensor.NAIP, GROUND, YEAR)
 
 
+def with_text(path: Path) -> None:
+    path.write_text("PAR1 and no more")
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-50])
 
@@ -140,7 +144,7 @@ def with_wrong_wkb(path: Path) -> None:
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
-    "no Parquet": (lambda path: path.write_text("PAR1") and None, "cannot be read as stac-geoparquet"),
+    "no Parquet": (with_text, "cannot be read as stac-geoparquet"),
     "cut short": (cut, "cannot be read as stac-geoparquet"),
     "no assets": (without_assets, "lacks assets"),
     "geometry that is none": (with_wrong_wkb, "cannot be read as stac-geoparquet"),
