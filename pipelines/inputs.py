@@ -8,7 +8,7 @@ from gl10m.scene.class_map import ClassMap
 from gl10m.scene.states import REGION_CODE, states
 from pipelines.execution.lock import WORK
 from pipelines.region import Sources
-from pipelines.sources.asset_urls import passing, unsigned
+from pipelines.sources.asset_urls import passing, redacted, unsigned
 from pipelines.sources.demo import DemoImagery
 from pipelines.sources.extracts import (
     Extract,
@@ -245,7 +245,7 @@ def _keeping(api: StacImagery, request: BuildRequest, most_cloud_percent: float)
     )
     if passing(api.url):
         return source
-    name = " ".join([unsigned(api.url), *collections.values(), f"under {most_cloud_percent} % cloud"])
+    name = " ".join([redacted(api.url), *collections.values(), f"under {most_cloud_percent} % cloud"])
     return KeptSearches(source=source, name=name, folder=cache_folder() / "searches")
 
 

@@ -1,6 +1,7 @@
 """Which ground is searched, and searches that are kept between builds."""
 
 import json
+import pickle
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from gl10m.scene.acquisition import NAIP_WINDOW, Window
 from pipelines.execution.journal import Journal
+from pipelines.inputs import BuildRequest, _keeping
 from pipelines.sources.asset_urls import passing
 from pipelines.sources.imagery import Sensor
 from pipelines.sources.item_index import SEARCHED_AT, area_of, find_items, years
@@ -145,3 +147,13 @@ def test_a_folder_that_cannot_be_written_stops_nothing(
 )
 def test_addresses_of_this_machine_do_not_last(address: str, here: bool) -> None:  # noqa: FBT001 - a case
     assert passing(address) is here
+
+
+def test_searches_of_a_lasting_address_are_kept_and_name_no_secret(tmp_path: Path) -> None:
+    request = BuildRequest(root=tmp_path, regions=("ME",), sentinel2_collection="sentinel-2-c1-l2a")
+    api = StacImagery(url="https://stac.example.org/v1?key=SECRET")
+    source = _keeping(api, request, 20.0)
+    assert isinstance(source, KeptSearches)
+    assert source.name == "https://stac.example.org/v1 naip sentinel-2-c1-l2a under 20.0 % cloud"
+    assert pickle.loads(pickle.dumps(source)) == source  # noqa: S301 - our own
+    assert isinstance(_keeping(StacImagery(url="http://127.0.0.1:9"), request, 20.0), StacImagery)
