@@ -216,7 +216,7 @@ def test_a_damaged_fragment_is_removed_and_its_scenes_fetched_again(
     root = tmp_path / "root"
 
     def with_an_image() -> list[Path]:
-        return [path for path in root.glob(".gl10m/fragments/*.parquet") if JPEG in path.read_bytes()]
+        return [path for path in root.glob(".gl10m/fragments/[!.]*.parquet") if JPEG in path.read_bytes()]
 
     with start(town, root, "--workers", "1") as building:
         wait_for(lambda: bool(with_an_image()), building)
