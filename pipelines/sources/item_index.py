@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gl10m.manifest.parquet import geo_metadata
 from gl10m.manifest.schema import ITEMS
 from gl10m.scene.acquisition import Window
+from pipelines.sources.collector import paused_collector
 from pipelines.sources.imagery import Imagery, Sensor
 
 CELL_DEGREES = 0.5
@@ -57,6 +58,7 @@ def years(window: Window) -> Iterator[Window]:
             yield part
 
 
+@paused_collector()
 def find_items(asked: Mapping[Sensor, tuple[Imagery, str, Window]], area: shapely.Geometry) -> pa.Table:
     """The items of both sensors over an area, year by year.
 

@@ -31,6 +31,7 @@ from gl10m.manifest.outcome import Ledger, Outcome
 from gl10m.manifest.schema import MATCHED
 from gl10m.scene.acquisition import DAYS_EACH_SIDE, NAIP_WINDOW, SENTINEL2_WINDOW, Window
 from gl10m.scene.rejection import Reason
+from pipelines.sources.collector import paused_collector
 from pipelines.sources.imagery import Sensor
 from pipelines.sources.items import acquired_days, within
 from pipelines.stages.naip_choice import NOBODY, Quads, choose_naip
@@ -98,6 +99,7 @@ class MatchParameters:
             )
 
 
+@paused_collector()
 def match(candidates: pa.Table, items: pa.Table, state: str, parameters: MatchParameters) -> Outcome:
     """Pair each candidate with its newest NAIP season and the Sentinel-2 days nearest to it.
 

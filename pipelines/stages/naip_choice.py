@@ -157,6 +157,7 @@ def _fewest(
         Shape (n, 4), as `choose_naip`.
     """
     chosen = np.full((len(quad), MOST_QUADS), NOBODY, np.int64)
+    bounds, boxes = shapely.bounds(footprints), shapely.bounds(outlines)
     choices = [
         list(choice)
         for size in range(2, MOST_QUADS + 1)
@@ -165,6 +166,8 @@ def _fewest(
     for choice in choices:
         hopeful = share[:, choice].sum(axis=1) * SMALLEST_SHARE >= 1 - 2 * GAP_TOLERANCE
         rows = np.flatnonzero(hopeful & (chosen[:, 0] == NOBODY))
+        # Not even their boxes may leave a gap: this spares a corner the unions of three quads.
+        rows = rows[_boxed(bounds[rows], boxes[quad[rows][:, choice]]) >= 1 - 2 * GAP_TOLERANCE]
         if len(choice) == 2:  # noqa: PLR2004 - most footprints that one quad does not cover
             shown = _side_by_side(shapely.bounds(footprints[rows]), *outlines[quad[rows][:, choice]].T)
             chosen[rows[shown], :2] = quad[rows[shown]][:, choice]
@@ -175,6 +178,23 @@ def _fewest(
         rows = rows[covered >= (1 - GAP_TOLERANCE) * shapely.area(footprints[rows])]
         chosen[rows, : len(choice)] = quad[rows][:, choice]
     return chosen
+
+
+def _boxed(bounds: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share of each rectangle that some boxes cover together, by inclusion and exclusion.
+
+    Args:
+        bounds: shape (n, 4): west, south, east, north.
+        boxes: shape (n, boxes, 4), likewise.
+    """
+    shared = np.zeros(len(bounds))
+    count = boxes.shape[1]
+    for size in range(1, count + 1):
+        for some in combinations(range(count), size):
+            within = np.concatenate([bounds[:, None], boxes[:, list(some)]], axis=1)
+            sides = within[:, :, 2:].min(axis=1) - within[:, :, :2].max(axis=1)
+            shared -= (-1) ** size * np.maximum(sides, 0).prod(axis=1)
+    return shared / (bounds[:, 2:] - bounds[:, :2]).prod(axis=1)
 
 
 def _side_by_side(
