@@ -194,7 +194,7 @@ def _boxed(bounds: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[n
             within = np.concatenate([bounds[:, None], boxes[:, list(some)]], axis=1)
             sides = within[:, :, 2:].min(axis=1) - within[:, :, :2].max(axis=1)
             shared -= (-1) ** size * np.maximum(sides, 0).prod(axis=1)
-    return shared / (bounds[:, 2:] - bounds[:, :2]).prod(axis=1)
+    return np.asarray(shared / (bounds[:, 2:] - bounds[:, :2]).prod(axis=1))
 
 
 def _side_by_side(
