@@ -17,7 +17,7 @@ EXIT_FAILURES, EXIT_USAGE, EXIT_VERIFICATION, EXIT_LOCKED, EXIT_INTERRUPTED = 1,
 """Exit codes: rows left to try again, bad usage or input, verification failed, another build, Ctrl-C."""
 
 ORDER = (
-    ("Build a data set", ("classes", "world", "estimate", "candidates", "coverage", "build", "status")),
+    ("Build a data set", ("classes", "world", "plan", "candidates", "coverage", "build", "status")),
     ("Look at it, trust it", ("split", "stats", "picture", "verify")),
     ("Learn from it", ("train-reference",)),
 )

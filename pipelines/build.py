@@ -18,7 +18,7 @@ from gl10m.manifest.columns import values, where
 from gl10m.manifest.schema import ITEMS, MATCHED, SCENES
 from gl10m.report import funnel
 from gl10m.scene.states import states
-from pipelines import config, estimate
+from pipelines import config, plan
 from pipelines.config import BuildParameters
 from pipelines.execution.cluster import TaskFailure, cluster, run
 from pipelines.execution.fragments import RECEIPTS, Receipts, scene_key
@@ -83,7 +83,7 @@ def build(request: BuildRequest) -> BuildReport:
         client = stack.enter_context(cluster(request.workers, request.scheduler))
         if request.synthetic:
             _make_world(client, request)
-        sources = open_sources(request, stack, patience)
+        sources = open_sources(request, stack, parameters.searched_cloud_percent, patience)
         extracts = {region: find_extract(request, region, files, patience) for region in request.regions}
         jobs = [
             RegionJob(
@@ -101,7 +101,8 @@ def build(request: BuildRequest) -> BuildReport:
         plans = _prepare(client, jobs)
         keys = {region: _keys(plan, parameters, sources) for region, plan in plans.items()}
         if request.dry_run:
-            return BuildReport(text=_cost(keys), failed=0)
+            text = plan.describe(request.regions, request.root, parameters, request.limit)
+            return BuildReport(text=text, failed=0)
         tally = _fetch(client, request.root, jobs, plans, keys, patience=patience)
         accounts = [_account(request, job, plans[job.region], keys[job.region], extracts) for job in jobs]
         _tell("publishing shards and manifests")
@@ -271,6 +272,8 @@ def _account(
             **extract.provenance,
             "lr": job.sources.lr_name,
             "hr": job.sources.hr_name,
+            "lr_items": job.sources.lr_catalogue,
+            "hr_items": job.sources.hr_catalogue,
         },
         licences=tuple(sorted({extract.licence, lr, hr})),
     )
@@ -293,13 +296,6 @@ def _completed(receipts: pa.Table, keys: dict[str, str], region: str) -> pa.Tabl
         if key not in known
     ]
     return pa.concat_tables([receipts, pa.Table.from_pylist(lost, schema=RECEIPTS.schema)])
-
-
-def _cost(keys: dict[str, dict[str, str]]) -> str:
-    """What a dry run prints: candidates by region and the cost of their images."""
-    lines = [f"{region}: {len(scenes):,} matched candidates" for region, scenes in sorted(keys.items())]
-    total = sum(len(scenes) for scenes in keys.values())
-    return "\n".join([*lines, "", estimate.describe_matched(total)])
 
 
 def _summary(root: Path, failed: int, tally: Tally) -> str:

@@ -1,6 +1,7 @@
-"""The commands that build: classes, world, estimate, candidates, coverage, build, status."""
+"""The commands that build: classes, world, plan, candidates, coverage, build, status."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,34 @@ _source_option = click.option(
     "key in GOOGLE_APPLICATION_CREDENTIALS, and a project in EARTHENGINE_PROJECT: docs/earth-engine.md.",
 )
 _stac_url_option = click.option("--stac-url", help="Address of the STAC API for --source stac.")
+_collection_options = (
+    click.option(
+        "--naip-collection", default="naip", show_default=True, help="Collection of NAIP at --stac-url."
+    ),
+    click.option(
+        "--sentinel2-collection",
+        default="sentinel-2-l2a",
+        show_default=True,
+        help="Collection of Sentinel-2 L2A at --stac-url; sentinel-2-c1-l2a at Earth Search.",
+    ),
+    click.option(
+        "--items",
+        multiple=True,
+        help="stac-geoparquet file or folder, or its http(s) address, in place of searches: FILE for both "
+        "sensors, naip=FILE or sentinel-2=FILE for one.",
+    ),
+)
+_limit_option = click.option(
+    "--limit", type=click.IntRange(1), help="At most this many scenes a state, chosen by identity."
+)
 _config_option = click.option("--config", type=_FILE, help="TOML with a section for each stage.")
+
+
+def _catalogue_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where items are looked for."""
+    for option in reversed(_collection_options):
+        command = option(command)
+    return command
 
 
 def _flat(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
@@ -69,6 +97,7 @@ def _flat(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
 @click.option("--lr-source", type=_SOURCES, help="Another source for Sentinel-2 alone.")
 @click.option("--hr-source", type=_SOURCES, help="Another source for NAIP alone.")
 @_stac_url_option
+@_catalogue_options
 @_osm_option
 @_class_map_option
 @_config_option
@@ -76,10 +105,8 @@ def _flat(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
     "--workers", type=click.IntRange(1), help="Worker processes on this machine; one a core by default."
 )
 @click.option("--scheduler", help="Address of a running Dask scheduler instead: tcp://host:8786.")
-@click.option("--limit", type=click.IntRange(1), help="At most this many scenes a state, chosen by identity.")
-@click.option(
-    "--dry-run", is_flag=True, help="Stop before any pixel is read and print what the rest would cost."
-)
+@_limit_option
+@click.option("--dry-run", is_flag=True, help="Stop before any pixel is read and print the plan of the rest.")
 @root_option
 def build(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
     """Build a data set: OSM extracts and imagery to shards and manifests.
@@ -94,6 +121,12 @@ def build(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands over 
       gl10m build --states CA,TX                                    two states, real imagery
       gl10m build --states ME --source earth-engine --limit 20      imagery from Earth Engine
       gl10m build --states ME --lr-source earth-engine              Sentinel-2 from there, NAIP as usual
+
+    \b
+    Sentinel-2 from Earth Search beside NAIP from the Planetary Computer; items out of files, no search:
+      gl10m build --states ME --lr-source stac --stac-url https://earth-search.aws.element84.com/v1 \\
+        --sentinel2-collection sentinel-2-c1-l2a
+      gl10m build --states ME --items naip=naip.parquet --items sentinel-2=s2/
     """
     from pipelines.build import build as run_build
     from pipelines.inputs import BuildRequest
@@ -105,6 +138,9 @@ def build(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands over 
         lr_source=asked["lr_source"] or asked["source"],
         hr_source=asked["hr_source"] or asked["source"],
         stac_url=asked["stac_url"],
+        naip_collection=asked["naip_collection"],
+        sentinel2_collection=asked["sentinel2_collection"],
+        items=asked["items"],
         osm=asked["osm"],
         class_map=asked["class_map"],
         config=asked["config"],
@@ -279,25 +315,30 @@ def report_classes(files: tuple[Path, ...], class_map: Path | None) -> None:
 
 @click.command()
 @_states_option
+@_config_option
+@_limit_option
 @root_option
-def estimate(states: tuple[tuple[str, ...], ...], root: Path) -> None:
-    """Print what a build would cost: scenes, requests, bytes, hours and disk.
+def plan(states: tuple[tuple[str, ...], ...], config: Path | None, limit: int | None, root: Path) -> None:
+    """Print what a build will cost, by state: searches, requests, bytes, hours, disk. Nothing is fetched.
 
-    After `gl10m build --dry-run` the candidates are counted; before it, the paper's counts stand in.
+    After `gl10m build --dry-run`, which prints the same, the candidates are counted; before it, the paper's
+    counts stand in. Each unit cost is told with where it comes from.
 
     \b
     Example:
-      gl10m estimate --states CA,TX
+      gl10m plan --states CA,TX
     """
-    from pipelines.estimate import describe
+    from pipelines import config as configuration
+    from pipelines.plan import describe
 
-    click.echo(describe(_flat(states), root))
+    click.echo(describe(_flat(states), root, configuration.load(config), limit))
 
 
 @click.command()
 @_states_option
 @_source_option
 @_stac_url_option
+@_catalogue_options
 @_osm_option
 @_config_option
 @root_option
@@ -323,6 +364,9 @@ def coverage(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands ov
         lr_source=asked["source"],
         hr_source=asked["source"],
         stac_url=asked["stac_url"],
+        naip_collection=asked["naip_collection"],
+        sentinel2_collection=asked["sentinel2_collection"],
+        items=asked["items"],
         osm=asked["osm"],
         config=asked["config"],
     )

@@ -36,6 +36,11 @@ class BuildParameters:
     lr: LRParameters = field(default_factory=LRParameters)
     hr: HRParameters = field(default_factory=HRParameters)
 
+    @property
+    def searched_cloud_percent(self) -> float:
+        """Reported cloud from which on no stage looks at a Sentinel-2 item."""
+        return max(self.matching.searched_cloud_percent, self.coverage.most_cloud_percent)
+
     def record(self) -> dict[str, Any]:
         """The resolved parameters as plain values, for keys and provenance."""
         return asdict(self)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import struct
 
+import numpy as np
 import pyarrow as pa
 
 from gl10m.manifest import parquet
@@ -19,6 +20,7 @@ from pipelines.sources import libosmium
 from pipelines.sources.extracts import Extract
 from pipelines.sources.imagery import Sensor
 from pipelines.sources.isolated import Limits, run
+from pipelines.sources.item_index import area_of, find_items
 from pipelines.sources.osm_file import OsmFileError, readable
 from pipelines.sources.retrying import announce_retries
 from pipelines.stages.coverage import coverage_footprints
@@ -47,7 +49,7 @@ def describe(request: BuildRequest) -> str:
         parameters, patience = config.load(request.config), config.load_patience(request.config)
         with locked(request.root), contextlib.ExitStack() as stack:
             extracts = {region: find_extract(request, region, files, patience) for region in missing}
-            sources = open_sources(request, stack, patience)
+            sources = open_sources(request, stack, parameters.searched_cloud_percent, patience)
             made = [_searched(region, extracts[region], sources, parameters) for region in missing]
             table = pa.concat_tables([where_not(table, "state", missing), *made])
             table = table.sort_by([("state", "ascending"), ("sensor", "ascending")])
@@ -69,11 +71,16 @@ def _check_demo(request: BuildRequest, regions: list[str]) -> None:
 
 def _searched(region: str, extract: Extract, sources: Sources, parameters: BuildParameters) -> pa.Table:
     """Coverage of the ground of one OSM file, schema COVERAGE."""
-    bounds, windows = _bounds(extract), parameters.coverage
-    naip = sources.hr.search(Sensor.NAIP, bounds, windows.naip_window)
-    sentinel2 = sources.lr.search(Sensor.SENTINEL2, bounds, windows.sentinel2_window)
+    windows = parameters.coverage
+    items = find_items(
+        {
+            Sensor.NAIP: (sources.hr, sources.hr_catalogue, windows.naip_window),
+            Sensor.SENTINEL2: (sources.lr, sources.lr_catalogue, windows.sentinel2_window),
+        },
+        area_of(np.array([_bounds(extract)])),
+    )
     names = {Sensor.SENTINEL2: sources.lr_name, Sensor.NAIP: sources.hr_name}
-    return coverage_footprints(pa.concat_tables([naip, sentinel2]), region, names, windows)
+    return coverage_footprints(items, region, names, windows)
 
 
 def _bounds(extract: Extract) -> tuple[float, float, float, float]:

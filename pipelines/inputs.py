@@ -8,7 +8,7 @@ from gl10m.scene.class_map import ClassMap
 from gl10m.scene.states import REGION_CODE, states
 from pipelines.execution.lock import WORK
 from pipelines.region import Sources
-from pipelines.sources.asset_urls import unsigned
+from pipelines.sources.asset_urls import passing, redacted, unsigned
 from pipelines.sources.demo import DemoImagery
 from pipelines.sources.extracts import (
     Extract,
@@ -18,10 +18,12 @@ from pipelines.sources.extracts import (
     pinned_extract,
     remote_extract,
 )
-from pipelines.sources.imagery import Imagery
+from pipelines.sources.imagery import Imagery, Sensor
+from pipelines.sources.kept_searches import KeptSearches
 from pipelines.sources.patience import PATIENT, Patience
 from pipelines.sources.planetary_computer import planetary_computer
 from pipelines.sources.stac import StacImagery
+from pipelines.sources.stac_geoparquet import ItemFiles, TabledItems, local_items, remote_items
 from pipelines.world.server import serve
 
 WORLD = "world"
@@ -46,6 +48,10 @@ class BuildRequest:
     lr_source: str = "planetary-computer"
     hr_source: str = "planetary-computer"
     stac_url: str | None = None
+    naip_collection: str = "naip"
+    sentinel2_collection: str = "sentinel-2-l2a"
+    items: tuple[str, ...] = ()
+    """Files of items in place of searches: FILE for both sensors, SENSOR=FILE for one."""
     osm: tuple[str, ...] = ()
     class_map: Path | None = None
     config: Path | None = None
@@ -58,6 +64,11 @@ class BuildRequest:
     def synthetic(self) -> bool:
         """Whether the demo world stands in for any source."""
         return "synthetic" in {self.lr_source, self.hr_source}
+
+    @property
+    def collections(self) -> dict[Sensor, str]:
+        """Collection id of each sensor."""
+        return {Sensor.NAIP: self.naip_collection, Sensor.SENTINEL2: self.sentinel2_collection}
 
 
 def check_codes(regions: tuple[str, ...]) -> None:
@@ -150,8 +161,19 @@ def find_extract(
     return pinned_extract(region, cache_folder(), pin, patience)
 
 
-def open_sources(request: BuildRequest, stack: contextlib.ExitStack, patience: Patience = PATIENT) -> Sources:
+def open_sources(
+    request: BuildRequest,
+    stack: contextlib.ExitStack,
+    most_cloud_percent: float,
+    patience: Patience = PATIENT,
+) -> Sources:
     """Open the source of each sensor; the demo world is served for as long as the build runs.
+
+    Args:
+        request: what was asked for.
+        stack: closes what was opened.
+        most_cloud_percent: Sentinel-2 items with this much cloud or more need not be found.
+        patience: how the network is asked.
 
     Raises:
         SourceError: a source lacks what it needs.
@@ -159,13 +181,62 @@ def open_sources(request: BuildRequest, stack: contextlib.ExitStack, patience: P
     """
     opened: dict[str, Imagery] = {}
     for name in {request.lr_source, request.hr_source}:
-        opened[name] = _open(name, request, stack, patience)
+        source = _open(name, request, stack, patience)
+        opened[name] = (
+            _keeping(source, request, most_cloud_percent) if isinstance(source, StacImagery) else source
+        )
+    tables = _item_files(request, patience)
+    lr, lr_catalogue = _found_in(request.lr_source, Sensor.SENTINEL2, opened, tables, request)
+    hr, hr_catalogue = _found_in(request.hr_source, Sensor.NAIP, opened, tables, request)
     return Sources(
-        lr=opened[request.lr_source],
+        lr=lr,
         lr_name=source_name(request.lr_source, request),
-        hr=opened[request.hr_source],
+        lr_catalogue=lr_catalogue,
+        hr=hr,
         hr_name=source_name(request.hr_source, request),
+        hr_catalogue=hr_catalogue,
     )
+
+
+def _found_in(
+    source: str,
+    sensor: Sensor,
+    opened: dict[str, Imagery],
+    tables: dict[Sensor, ItemFiles],
+    request: BuildRequest,
+) -> tuple[Imagery, str]:
+    """A sensor's source, and the name of its catalogue: the source's own, or a file of items."""
+    if sensor in tables:
+        table, collection = tables[sensor], request.collections[sensor]
+        return TabledItems(source=opened[source], tables=table, collection=collection), table.source
+    return opened[source], f"{source_name(source, request)} {request.collections[sensor]}"
+
+
+def _item_files(request: BuildRequest, patience: Patience) -> dict[Sensor, ItemFiles]:
+    """The file of items of each sensor, where the user gave one: a path, a folder, or an address.
+
+    Raises:
+        SourceError: a name is no sensor, or a sensor has two files.
+        FileNotFoundError: a file is not there.
+        RefusedAddressError: an address is no plain http or https address.
+        DownloadError: an address cannot be read.
+    """
+    found: dict[Sensor, ItemFiles] = {}
+    for given in request.items:
+        code, sign, name = given.partition("=")
+        named = sign and "/" not in code
+        if named and code not in set(Sensor):
+            raise SourceError(f"--items {given} names {code}; the sensors are {', '.join(Sensor)}")
+        table = _item_file(name if named else given, patience)
+        for sensor in [Sensor(code)] if named else list(Sensor):
+            if sensor in found:
+                raise SourceError(f"--items gives {sensor} two files; put them into one folder and give that")
+            found[sensor] = table
+    return found
+
+
+def _item_file(name: str, patience: Patience) -> ItemFiles:
+    return remote_items(name, cache_folder(), patience) if "://" in name else local_items(Path(name))
 
 
 def _open(name: str, request: BuildRequest, stack: contextlib.ExitStack, patience: Patience) -> Imagery:
@@ -184,6 +255,21 @@ def _open(name: str, request: BuildRequest, stack: contextlib.ExitStack, patienc
     if request.stac_url is None:
         raise SourceError("--source stac needs the address of a STAC API: --stac-url https://host/stac/v1")
     return StacImagery(url=request.stac_url, patience=patience)
+
+
+def _keeping(api: StacImagery, request: BuildRequest, most_cloud_percent: float) -> Imagery:
+    """An API in the collections asked for, its searches kept between builds if its address will last."""
+    collections = request.collections
+    source = replace(
+        api,
+        naip_collection=collections[Sensor.NAIP],
+        sentinel2_collection=collections[Sensor.SENTINEL2],
+        most_cloud_percent=most_cloud_percent,
+    )
+    if passing(api.url):
+        return source
+    name = " ".join([redacted(api.url), *collections.values(), f"under {most_cloud_percent} % cloud"])
+    return KeptSearches(source=source, name=name, folder=cache_folder() / "searches")
 
 
 def source_name(name: str, request: BuildRequest) -> str:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from gl10m.manifest import parquet
 from gl10m.manifest.columns import values, where, where_not
+from gl10m.manifest.near_duplicates import with_neighbours
 from gl10m.manifest.provenance import Provenance, digest
 from gl10m.manifest.schema import (
     CANDIDATES,
@@ -21,8 +22,10 @@ from gl10m.manifest.schema import (
     FUNNEL,
     ITEMS,
     MATCHED,
+    PLACED,
     REJECTIONS,
     SCENES,
+    STORED,
     Table,
 )
 from gl10m.scene.class_map import ClassMap
@@ -90,6 +93,8 @@ def publish(root: Path, accounts: list[Account], class_map: ClassMap) -> pa.Tabl
     regions = {item.plan.region for item in accounts}
     kept_about = about_other_regions(root, regions, class_map)
     tables: dict[str, list[pa.Table]] = {name: [_others(root, name, regions)] for name in DECLARED}
+    # Who is near to whom is told anew: a scene of this build may stand beside one of another region.
+    tables["scenes"] = [table.select(PLACED.names) for table in tables["scenes"]]
     shards: set[str] = set()
     for item in sorted(accounts, key=lambda account: account.plan.region):
         scenes, names = _write_region(root, item, transaction, class_map)
@@ -103,6 +108,7 @@ def publish(root: Path, accounts: list[Account], class_map: ClassMap) -> pa.Tabl
         tables["funnel"].append(_funnel(item))
     metadata = _provenance(accounts, kept_about, class_map)
     final = {name: _ordered(name, pa.concat_tables(tables[name])) for name in DECLARED}
+    final["scenes"] = with_neighbours(final["scenes"])
     for name, declared in DECLARED.items():
         target = transaction.stage(f"manifests/{name}.parquet")
         parquet.write(target, final[name], declared, metadata)
@@ -157,7 +163,7 @@ def _write_region(
     """Stage the shards and the index of one region.
 
     Returns:
-        Rows of schema SCENES, and the names of the region's shards.
+        Rows of schema PLACED, and the names of the region's shards.
     """
     region = item.plan.region
     kept = where(item.receipts, "outcome", {"kept"})
@@ -250,16 +256,16 @@ def _content(shard: Path) -> str | None:
 
 
 def _scenes(paths: list[Path]) -> pa.Table:
-    """Rows of SCENES from the shards themselves, so that manifest and shards cannot disagree."""
-    columns = [name for name in SCENES.names if name not in {"shard", "row"}]
-    parts = [SCENES.empty()]
+    """Rows of PLACED from the shards themselves, so that manifest and shards cannot disagree."""
+    columns = STORED.names
+    parts = [PLACED.empty()]
     for path in paths:
         with pq.ParquetFile(path) as file:
             rows = file.read(columns=columns).select(columns)
         shard = pa.array([path.name] * rows.num_rows, pa.string())
         number = pa.array(range(rows.num_rows), pa.int32())
         table = rows.append_column("shard", shard).append_column("row", number)
-        parts.append(table.cast(SCENES.schema))
+        parts.append(table.cast(PLACED.schema))
     return pa.concat_tables(parts)
 
 

@@ -10,14 +10,13 @@ import shapely
 
 from gl10m.manifest.columns import values, where
 from gl10m.manifest.outcome import Ledger, Outcome
-from gl10m.manifest.schema import ITEMS
 from gl10m.scene.class_map import ClassMap
-from gl10m.scene.footprint import FOOTPRINT_DEGREES
 from gl10m.scene.identity import lots
 from gl10m.scene.rejection import Reason
 from pipelines.config import BuildParameters
 from pipelines.execution.journal import Journal, key_of
 from pipelines.sources.imagery import Imagery, Sensor
+from pipelines.sources.item_index import area_of, find_items
 from pipelines.sources.retrying import announce_retries
 from pipelines.stages.classes import map_classes
 from pipelines.stages.coverage import coverage_footprints, within_coverage
@@ -30,7 +29,7 @@ VERSIONS = {
     "polygons": 2,
     "classes": 1,
     "footprints": 1,
-    "items": 1,
+    "items": 2,
     "coverage": 2,
     "subsampling": 1,
     "matching": 1,
@@ -48,8 +47,12 @@ class Sources:
 
     lr: Imagery
     lr_name: str
+    lr_catalogue: str
+    """Where its items come from: the source's own catalogue, or a file with its digest."""
     hr: Imagery
     hr_name: str
+    hr_catalogue: str
+    """Likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +123,17 @@ def prepare(job: RegionJob) -> RegionPlan:
             "why; give another extract, class map or configuration."
         )
     names = (job.sources.lr_name, job.sources.hr_name)
-    items_key = key_of(VERSIONS["items"], key, names, asdict(parameters.matching))
-    items = journal.table("items", region, items_key, lambda: _find_items(job, candidates))
+    area = area_of(shapely.bounds(shapely.from_wkb(candidates["geometry"].to_numpy())))
+    windows = (parameters.matching.naip_window, parameters.matching.sentinel2_window)
+    # Of the parameters only what is asked for: another day limit or class map asks the catalogue nothing.
+    items_key = key_of(
+        VERSIONS["items"],
+        (job.sources.lr_catalogue, job.sources.hr_catalogue),
+        shapely.to_wkt(area, rounding_precision=-1),
+        [asdict(window) for window in windows],
+        parameters.searched_cloud_percent,
+    )
+    items = journal.table("items", region, items_key, lambda: _find_items(job, area))
     # From here on the rows depend on what the catalogue held, not only on how it was asked.
     key = key_of(VERSIONS["coverage"], key, _fingerprint(items), asdict(parameters.coverage))
     covered = keep("coverage", key, lambda: within_coverage(candidates, items, region, parameters.coverage))
@@ -168,18 +180,16 @@ def _ground(job: RegionJob, items: pa.Table) -> pa.Table:
     return coverage_footprints(items, job.region, names, job.parameters.coverage)
 
 
-def _find_items(job: RegionJob, candidates: pa.Table) -> pa.Table:
-    """The items of both sensors over the candidates of a region: two searches."""
-    if candidates.num_rows == 0:
-        return ITEMS.empty()
-    centres = shapely.points(candidates["longitude"].to_numpy(), candidates["latitude"].to_numpy())
-    west, south, east, north = (float(edge) for edge in shapely.total_bounds(centres))
-    half = FOOTPRINT_DEGREES / 2
-    bounds = (west - half, south - half, east + half, north + half)
-    windows = job.parameters.matching
-    naip = job.sources.hr.search(Sensor.NAIP, bounds, windows.naip_window)
-    sentinel2 = job.sources.lr.search(Sensor.SENTINEL2, bounds, windows.sentinel2_window)
-    return pa.concat_tables([naip, sentinel2]).combine_chunks()
+def _find_items(job: RegionJob, area: shapely.Geometry) -> pa.Table:
+    """The items of both sensors over the ground of a region, schema ITEMS."""
+    sources, windows = job.sources, job.parameters.matching
+    return find_items(
+        {
+            Sensor.NAIP: (sources.hr, sources.hr_catalogue, windows.naip_window),
+            Sensor.SENTINEL2: (sources.lr, sources.lr_catalogue, windows.sentinel2_window),
+        },
+        area,
+    )
 
 
 def _choose(

@@ -129,6 +129,10 @@ def _toml(value: object) -> str:
             return str(value).lower()
         case int() | float() | date():
             return str(value)
+        case str():
+            return f'"{value}"'
+        case tuple():
+            return f"[{', '.join(_toml(part) for part in value)}]"
         case _:
             raise TypeError(f"no TOML for {type(value).__name__}; add it to scripts/configuration_page.py")
 

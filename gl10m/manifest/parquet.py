@@ -73,7 +73,7 @@ def write(path: Path, table: pa.Table, declared: Table, metadata: Mapping[str, s
     about = dict(schema.metadata or {})
     about.update({key.encode(): value.encode() for key, value in sorted(metadata.items())})
     if "geometry" in declared.names:
-        about[b"geo"] = json.dumps(_geo_metadata(), sort_keys=True).encode()
+        about |= geo_metadata()
     with replacing(path) as temporary:
         pq.write_table(
             rows.replace_schema_metadata(about),
@@ -150,10 +150,12 @@ def _check(path: Path, file: pq.ParquetFile, declared: Table, names: list[str]) 
         )
 
 
-def _geo_metadata() -> dict[str, object]:
-    return {
+def geo_metadata() -> dict[bytes, bytes]:
+    """The metadata that make GeoParquet of a Parquet file with a WKB column `geometry`."""
+    about = {
         "version": "1.1.0",
         "primary_column": "geometry",
         # Without a "crs" GeoParquet means OGC:CRS84: longitude and latitude in degrees.
         "columns": {"geometry": {"encoding": "WKB", "geometry_types": []}},
     }
+    return {b"geo": json.dumps(about, sort_keys=True).encode()}

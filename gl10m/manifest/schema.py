@@ -300,16 +300,43 @@ FETCHED = LR_FETCHED.extended(
     ),
 )
 
-SCENES = MATCHED.extended(
-    "scenes",
-    "Complete pairs: one LR image and 100 HR tiles in the store",
+STORED = MATCHED.extended("stored", "What a shard says of each scene", (*_LR_QUALITY, *_HR_QUALITY))
+
+NEIGHBOUR = (
+    Column(
+        "nearest_scene",
+        pa.string(),
+        "-",
+        "publication, paper A.3",
+        "Kept scene that shares the most ground with this one; null where none does",
+    ),
+    Column(
+        "shared_ground",
+        pa.float32(),
+        "share of the footprint, 0..1",
+        "publication, paper A.3",
+        "Ground that the two share: a near-duplicate where it is large",
+    ),
+    Column(
+        "same_imagery",
+        pa.bool_(),
+        "-",
+        "publication, paper A.3",
+        "True where the two name the same items, so that the shared ground is shown twice alike",
+    ),
+)
+"""What publication says of near-duplicates; it depends on which other scenes were kept."""
+
+PLACED = STORED.extended(
+    "placed",
+    "Stored scenes with their place",
     (
-        *_LR_QUALITY,
-        *_HR_QUALITY,
         Column("shard", pa.string(), "-", "store", "File in data/ that holds the pixels"),
         Column("row", pa.int32(), "row number", "store", "Row in that file"),
     ),
 )
+
+SCENES = PLACED.extended("scenes", "Complete pairs: one LR image and 100 HR tiles in the store", NEIGHBOUR)
 
 ITEMS = Table(
     "items",

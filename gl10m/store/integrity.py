@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gl10m.manifest import parquet
-from gl10m.manifest.schema import CANDIDATES, FUNNEL, ITEMS, REJECTIONS, SCENES, SPLITS, Table
+from gl10m.manifest.near_duplicates import with_neighbours
+from gl10m.manifest.schema import CANDIDATES, FUNNEL, ITEMS, PLACED, REJECTIONS, SCENES, SPLITS, STORED, Table
 from gl10m.scene.grid import TILES
 from gl10m.store.byte_source import LocalFiles
 from gl10m.store.codec import SIDE
@@ -175,8 +176,10 @@ def _check_manifest(root: Path, indexed: dict[str, tuple[str, int]], *, deep: bo
 
 
 def _check_columns(root: Path, file: str, rows: pa.Table) -> Iterator[Problem]:
-    """The manifest says of each scene what its shard says."""
-    columns = [name for name in SCENES.names if name not in {"shard", "row"}]
+    """The manifest says of each scene what its shard says, and of its neighbours what is so."""
+    if not with_neighbours(rows.select(PLACED.names)).cast(SCENES.schema).equals(rows):
+        yield Problem(file, None, "it names other nearest scenes than there are.", REMEDY)
+    columns = STORED.names
     for name in sorted(set(rows["shard"].to_pylist()), key=str):
         listed = (
             rows.filter(pc.is_in(rows["shard"], pa.array([name], pa.string()))).sort_by("row").select(columns)

@@ -1,5 +1,6 @@
 """Addresses of rasters: which are accepted, and how they are written down without their secrets."""
 
+import ipaddress
 import logging
 import re
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -9,6 +10,9 @@ MOST_CHARACTERS = 2048
 
 _SIGNATURES = {"sig", "x-amz-signature", "x-goog-signature"}
 """Query parameters that make an address a credential: Azure SAS, S3 and Google Cloud Storage."""
+
+_PLAIN = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?/[A-Za-z0-9/._~-]*")
+"""An address that needs no taking apart: host, port and path of the characters that mean only themselves."""
 
 _QUERY = re.compile(r"\?[^\s'\"<>]*")
 
@@ -26,6 +30,18 @@ def unsigned(address: str) -> str:
     Raises:
         RefusedAddressError: the scheme is not http or https, there is no host, a password stands in it, or it
             holds characters that no address holds.
+    """
+    # Nearly all of some 200,000 addresses of a catalogue are plain, and a tenth of the time.
+    if len(address) <= MOST_CHARACTERS and _PLAIN.fullmatch(address):
+        return address
+    return _taken_apart(address)
+
+
+def _taken_apart(address: str) -> str:
+    """The address as `unsigned` gives it, looked at part by part.
+
+    Raises:
+        RefusedAddressError: as there.
     """
     if len(address) > MOST_CHARACTERS or not address.isascii() or not address.isprintable() or " " in address:
         raise RefusedAddressError(
@@ -46,6 +62,15 @@ def unsigned(address: str) -> str:
     names = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
     query = "" if names & _SIGNATURES else parts.query
     return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
+
+
+def passing(address: str) -> bool:
+    """Whether an address means another server tomorrow: this machine, by name or by number."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def redacted(address: str) -> str:

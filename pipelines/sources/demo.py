@@ -7,6 +7,7 @@ by an address that never changes and that no network resolves.
 from dataclasses import dataclass
 
 import pyarrow as pa
+import shapely
 
 from gl10m.manifest.columns import values
 from gl10m.manifest.schema import ITEMS
@@ -34,9 +35,9 @@ class DemoImagery:
     def _api(self) -> StacImagery:
         return StacImagery(url=self.address, patience=self.patience)
 
-    def search(self, sensor: Sensor, bounds: tuple[float, float, float, float], window: Window) -> pa.Table:
+    def search(self, sensor: Sensor, area: shapely.Geometry, window: Window) -> pa.Table:
         """Find items, see `Imagery.search`; their hrefs begin with CANONICAL."""
-        found = self._api.search(sensor, bounds, window)
+        found = self._api.search(sensor, area, window)
         return _moved(found, self.address, CANONICAL)
 
     def read_sentinel2(self, item: pa.Table, footprint: Footprint) -> LowResolution:

@@ -14,6 +14,7 @@ from typing import Any
 import ee
 import numpy as np
 import pyarrow as pa
+import shapely
 
 from gl10m.manifest.columns import values
 from gl10m.manifest.schema import ITEMS
@@ -82,15 +83,15 @@ class EarthEngineImagery:
         """Sign in now, so that a build without credentials ends at once; see `earth_engine_session`."""
         sign_in(self.patience)
 
-    def search(self, sensor: Sensor, bounds: tuple[float, float, float, float], window: Window) -> pa.Table:
-        """Find the items of one sensor by one paged listing.
+    def search(self, sensor: Sensor, area: shapely.Geometry, window: Window) -> pa.Table:
+        """Find the items of one sensor by one paged listing, over the box about the area.
 
         An image that lacks what a scene needs is left out with a warning in the log. If no image at all can
         be used, the search fails.
 
         Args:
             sensor: which of the two.
-            bounds: west, south, east, north, degrees, EPSG:4326.
+            area: polygon or multipolygon that the items meet, degrees, EPSG:4326.
             window: days of acquisition, both ends included, UTC.
 
         Returns:
@@ -101,6 +102,8 @@ class EarthEngineImagery:
             MalformedItemError: it has images, and none of them can be used.
         """
         collection = self._collection(sensor)
+        west, south, east, north = shapely.bounds(area).tolist()
+        bounds = (west, south, east, north)
         rows: dict[str, Row] = {}
         faults: list[MalformedItemError] = []
         for image in self._listed(collection, bounds, window):
@@ -110,7 +113,9 @@ class EarthEngineImagery:
                 log.warning("left out: %s", fault)
                 faults.append(fault)
                 continue
-            if row["acquired"].date() in window and _meet(row["bounds"], bounds):
+            if row["acquired"].date() in window and shapely.intersects(
+                shapely.from_wkb(row["geometry"]), area
+            ):
                 rows.setdefault(row["item_id"], row)
         if faults and not rows:
             raise MalformedItemError(f"none of {len(faults)} images can be used; the first: {faults[0]}")
@@ -278,8 +283,3 @@ def _region(bounds: tuple[float, float, float, float]) -> dict[str, Any]:
     low, high = max(south - bulge, -90.0), min(north + bulge, 90.0)
     ring = [[west, low], [east, low], [east, high], [west, high], [west, low]]
     return {"type": "Polygon", "coordinates": [ring]}
-
-
-def _meet(one: list[float], other: tuple[float, float, float, float]) -> bool:
-    """Whether two boxes share ground."""
-    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]

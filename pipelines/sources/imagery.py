@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import shapely
 from numpy.typing import NDArray
 
 from gl10m.scene.acquisition import Window
@@ -62,12 +63,12 @@ class HighResolution:
 class Imagery(Protocol):
     """A source of both sensors. Instances are small and picklable: they travel to the workers."""
 
-    def search(self, sensor: Sensor, bounds: tuple[float, float, float, float], window: Window) -> pa.Table:
+    def search(self, sensor: Sensor, area: shapely.Geometry, window: Window) -> pa.Table:
         """Find the items of one sensor.
 
         Args:
             sensor: which of the two.
-            bounds: west, south, east, north, degrees, EPSG:4326.
+            area: polygon or multipolygon that the items meet, degrees, EPSG:4326.
             window: days of acquisition, both ends included, UTC.
 
         Returns:

@@ -1,7 +1,7 @@
 """NAIP and Sentinel-2 from any STAC API: found by item search, read as cloud-optimised GeoTIFF over HTTP."""
 
+import functools
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,25 +9,26 @@ from typing import Any
 import pyarrow as pa
 import pystac
 import pystac_client
+import shapely
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from requests import Response
 
-from gl10m.manifest.schema import ITEMS
 from gl10m.scene.acquisition import Window
 from gl10m.scene.footprint import Footprint
 from pipelines.sources import cog
 from pipelines.sources.asset_urls import redacted, unsigned, without_queries
 from pipelines.sources.byte_ranges import InFlight
 from pipelines.sources.imagery import HighResolution, LowResolution, Sensor, SourceUnavailableError
-from pipelines.sources.items import MalformedItemError, Row, item_row
+from pipelines.sources.items import FIELDS, collected, item_table
 from pipelines.sources.passing import PASSING, PassingFault, broken, retry_after
 from pipelines.sources.patience import PATIENT, Patience
 from pipelines.sources.raster import Reader
 from pipelines.sources.retrying import GaveUpError, persist
 from pipelines.sources.signing import Signer
 
-log = logging.getLogger(__name__)
+MOST_PERCENT = 100.0
+"""No limit of clouds."""
 
 MOST_ITEMS = 500_000
 """A search that brings more is stopped: NAIP and Sentinel-2 of Texas are some 60,000 items in the paper's
@@ -65,8 +66,14 @@ class StacImagery:
     signer: Signer = Signer.NONE
     """Who signs the rasters' addresses."""
 
-    page_size: int = 250
-    """Items a page: few requests, and answers of some 8 MB."""
+    most_cloud_percent: float = 100.0
+    """Sentinel-2 items with this much reported cloud or more are not asked for."""
+
+    page_size: int = 1000
+    """Items a page, of an API that leaves out what is not asked for: answers of 1 to 3 MB."""
+
+    whole_page_size: int = 250
+    """Items a page, of an API that sends whole items: answers of some 4 MB."""
 
     patience: Patience = PATIENT
     """How long and how fast pages and rasters are asked for."""
@@ -83,7 +90,7 @@ class StacImagery:
         """
         unsigned(self.url)
 
-    def search(self, sensor: Sensor, bounds: tuple[float, float, float, float], window: Window) -> pa.Table:
+    def search(self, sensor: Sensor, area: shapely.Geometry, window: Window) -> pa.Table:
         """Find the items of one sensor by one paged search.
 
         An item that lacks what a scene needs is left out with a warning in the log that names it and its
@@ -92,7 +99,7 @@ class StacImagery:
 
         Args:
             sensor: which of the two.
-            bounds: west, south, east, north, degrees, EPSG:4326.
+            area: polygon or multipolygon that the items meet, degrees, EPSG:4326.
             window: days of acquisition, both ends included, UTC.
 
         Returns:
@@ -102,22 +109,8 @@ class StacImagery:
             SourceUnavailableError: the catalogue does not answer, or is no STAC API.
             MalformedItemError: it has items, and none of them can be used.
         """
-        rows: dict[str, Row] = {}
-        faults: list[MalformedItemError] = []
-        for item in self._found(sensor, bounds, window):
-            try:
-                row = item_row(item, sensor)
-            except MalformedItemError as fault:
-                log.warning("left out: %s", fault)
-                faults.append(fault)
-                continue
-            if row["acquired"].date() in window:
-                rows.setdefault(row["item_id"], row)
-        if faults and not rows:
-            raise MalformedItemError(f"none of {len(faults)} items can be used; the first: {faults[0]}")
-        if faults:
-            log.warning("%d of %d %s items left out", len(faults), len(faults) + len(rows), sensor)
-        return pa.Table.from_pylist([rows[name] for name in sorted(rows)], schema=ITEMS.schema)
+        pages = (item_table(page, sensor) for page in self._pages(sensor, area, window))
+        return collected(pages, sensor, window)
 
     def read_sentinel2(self, item: pa.Table, footprint: Footprint) -> LowResolution:
         """Read one Sentinel-2 item over a footprint; see `cog.read_sentinel2`."""
@@ -131,33 +124,47 @@ class StacImagery:
     def _reader(self) -> Reader:
         return Reader(signer=self.signer, patience=self.patience, in_flight=self.in_flight)
 
-    def _found(
-        self, sensor: Sensor, bounds: tuple[float, float, float, float], window: Window
-    ) -> Iterator[dict[str, Any]]:
+    def _pages(
+        self, sensor: Sensor, area: shapely.Geometry, window: Window
+    ) -> Iterator[list[dict[str, Any]]]:
         """Items as the API sends them, page by page."""
         collection = self.naip_collection if sensor is Sensor.NAIP else self.sentinel2_collection
+        count = 0
         try:
-            client = pystac_client.Client.open(self.url, stac_io=_PatientIO(self.patience))
+            client = _opened(self.url, self.patience)
+            # What an item row reads is a tenth of a real item; not every API can leave the rest out.
+            sparing = client.conforms_to("FIELDS")
+            clear = {"eo:cloud_cover": {"lt": self.most_cloud_percent}}
+            choosing = sensor is Sensor.SENTINEL2 and client.conforms_to("QUERY")
             search = client.search(
                 collections=[collection],
-                bbox=list(bounds),
+                intersects=shapely.to_geojson(area),
                 datetime=f"{window.first}/{window.last}",
-                limit=self.page_size,
+                limit=self.page_size if sparing else min(self.page_size, self.whole_page_size),
+                fields=FIELDS[sensor] if sparing else None,
+                query=clear if choosing and self.most_cloud_percent < MOST_PERCENT else None,
                 max_items=None,
             )
-            for count, item in enumerate(search.items_as_dicts()):
-                if count >= MOST_ITEMS:
+            for page in search.pages_as_dicts():
+                count += len(page["features"])
+                if count > MOST_ITEMS:
                     raise SourceUnavailableError(
                         f"the STAC API at {redacted(self.url)} brought over {MOST_ITEMS} {sensor} items; "
-                        "ask for smaller bounds or a shorter window"
+                        "ask for a smaller region or a shorter window"
                     )
-                yield item
+                yield page["features"]
         except _UNANSWERED as error:
             fault = without_queries(" ".join(str(error).split()))[:200] or type(error).__name__
             raise SourceUnavailableError(
                 f"the STAC API at {redacted(self.url)} does not answer a search of collection {collection}: "
                 f"{fault}. Check the address and the network, or try again later."
             ) from None
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(url: str, patience: Patience) -> pystac_client.Client:
+    """The client of an API, asked for its first page once in a process."""
+    return pystac_client.Client.open(url, stac_io=_PatientIO(patience))
 
 
 class _PatientIO(StacApiIO):

@@ -1,8 +1,8 @@
 """The LR image of each matched candidate: Sentinel-2, masked, filled, rendered, checked (A.1 to A.3)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +13,10 @@ from gl10m.manifest.schema import LR_FETCHED
 from gl10m.scene.footprint import Footprint
 from gl10m.scene.rejection import Reason
 from gl10m.store.codec import encode_lr
-from pipelines.sources.imagery import Imagery, LowResolution, Sensor
+from pipelines.sources.imagery import Imagery, Sensor
+from pipelines.stages.composites import COMPOSITES, Composite
 from pipelines.stages.fetching import Added, ItemLookup, Unfit, fetch_rows
-from pipelines.stages.quality import MOST_BLACK, black_share, clouded, unusable
+from pipelines.stages.quality import CLASSES, INVALID, MOST_BLACK, black_share
 
 COUNTS_PER_REFLECTANCE = 10_000
 """Counts of a reflectance of 1, the unit that renderings of Sentinel-2 are stated in."""
@@ -23,10 +24,16 @@ COUNTS_PER_REFLECTANCE = 10_000
 WHITE_COUNTS = 3000
 """Reflectance in counts that is rendered as 255."""
 
+MOST_ITEMS = 4
+"""Items read for one image: the best, and three to fill what is masked in it."""
+
+MOST_HELD = 64
+"""Items that one image may ask for; a median of so many holds 55 MB."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LRParameters:
-    """Limits of the LR image."""
+    """How the LR image is made, and its limits."""
 
     most_black: float = MOST_BLACK
     """Share of black or missing pixels above which the scene is rejected (A.3)."""
@@ -36,37 +43,32 @@ class LRParameters:
     masked, so this is a part of the black pixels, and the same limit; a smaller one asks for clearer
     images."""
 
+    composite: Literal["first_valid", "single", "median"] = "first_valid"
+    """How items become one image: the best item, its masked pixels filled from the next ones; the best item
+    alone; or the median of all of them, as composites of an Earth Engine archive are made."""
+
+    most_items: int = MOST_ITEMS
+    """Items read for one image at most, of those that matching keeps (`matching.most_sentinel2`). Up to 64; a
+    median holds all of them, 0.9 MB each."""
+
+    invalid_classes: tuple[int, ...] = INVALID
+    """Classes of the scene classification layer whose pixels do not count: no data, defective, cloud shadow,
+    clouds of medium and high probability, thin cirrus. Add 11 and snow does not count either."""
+
     def __post_init__(self) -> None:
-        """Refuse what is no share.
+        """Refuse what is no share, no class, or too many items.
 
         Raises:
-            ValueError: a limit is not within 0..1.
+            ValueError: a value is out of its range.
         """
+        if not 1 <= self.most_items <= MOST_HELD:
+            raise ValueError(f"most_items is 1 to {MOST_HELD}; got {self.most_items}")
+        if not set(self.invalid_classes) <= set(range(CLASSES)):
+            raise ValueError(f"invalid_classes are of 0 to {CLASSES - 1}; got {self.invalid_classes}")
         if not (0 <= self.most_black <= 1 and 0 <= self.most_cloud <= 1):
             raise ValueError(
                 f"most_black and most_cloud are shares, 0 to 1; got {self.most_black} and {self.most_cloud}"
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Composite:
-    """The first item of a scene, its masked pixels filled from the next ones in rank."""
-
-    reflectance: NDArray[np.float32]
-    """Shape (3, 268, 268); means nothing where not usable."""
-
-    usable: NDArray[np.bool_]
-    """Shape (268, 268); True = some item shows the ground."""
-
-    clouded: NDArray[np.bool_]
-    """Shape (268, 268); True = not usable, and not for want of a measurement: the first item shows a
-    cloud."""
-
-    cloud_of_first: float
-    """Share of pixels that the first item shows as cloud, shadow or cirrus, 0..1."""
-
-    filled: float
-    """Share of pixels taken from later items, 0..1."""
 
 
 def fetch_lr(
@@ -89,36 +91,14 @@ def fetch_lr(
 
     def read(row: Mapping[str, Any], footprint: Footprint) -> Composite:
         named = lookup.rows(row["sentinel2_items"])
-        reads = (imagery.read_sentinel2(named.slice(i, 1), footprint) for i in range(named.num_rows))
-        return first_valid(reads)
+        count = min(named.num_rows, parameters.most_items)
+        reads = (imagery.read_sentinel2(named.slice(i, 1), footprint) for i in range(count))
+        return COMPOSITES[parameters.composite](reads, parameters.invalid_classes)
 
     def finish(composite: Composite) -> Added:
         return _checked(composite, parameters)
 
     return fetch_rows("lr", state, matched, LR_FETCHED, read=read, finish=finish)
-
-
-def first_valid(reads: Iterator[LowResolution]) -> Composite:
-    """Composite of acquisitions by rank: the first valid value of each pixel.
-
-    Args:
-        reads: acquisitions, best first; the later ones are read only while pixels are masked.
-    """
-    first = next(reads)
-    hidden = clouded(first.classification) & first.observed
-    usable = ~unusable(first.classification, first.observed)
-    reflectance, shown = first.reflectance.copy(), usable.copy()
-    while not usable.all() and (later := next(reads, None)) is not None:
-        fresh = ~usable & ~unusable(later.classification, later.observed)
-        np.copyto(reflectance, later.reflectance, where=fresh)
-        usable |= fresh
-    return Composite(
-        reflectance=reflectance,
-        usable=usable,
-        clouded=hidden & ~usable,
-        cloud_of_first=black_share(hidden),
-        filled=black_share(usable & ~shown),
-    )
 
 
 def render(reflectance: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -9,17 +9,15 @@ overlap with the footprint, then newer, then item id. The scene's NAIP day is th
 largest overlap.
 
 Sentinel-2. An item is valid if its reported cloud is under the limit and it covers the footprint. Of one MGRS
-tile and day only the newest processing counts: highest baseline, then generation time, then id. Looked for
-within `days_each_side` of the NAIP day, clipped to the Sentinel-2 window; if nothing valid is there, in the
+tile and day only the newest processing counts, of those under `searched_cloud_percent`: highest baseline,
+then generation time, then id. Looked for within `days_each_side` of the NAIP day, clipped to the Sentinel-2
+window; if nothing valid is there, in the
 whole window, marked as fallback. The items found there are ranked: covers the footprint, fewer days from
 NAIP, native UTM zone of the footprint's centre, less cloud, higher baseline, id. One item a day stays, since
 the tiles of one overpass show the same clouds and are not blended; then the first four.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
-from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -28,11 +26,16 @@ import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
+from gl10m.manifest.columns import values, where
 from gl10m.manifest.outcome import Ledger, Outcome
 from gl10m.manifest.schema import MATCHED
 from gl10m.scene.acquisition import DAYS_EACH_SIDE, NAIP_WINDOW, SENTINEL2_WINDOW, Window
 from gl10m.scene.rejection import Reason
+from pipelines.sources.collector import paused_collector
 from pipelines.sources.imagery import Sensor
+from pipelines.sources.items import acquired_days, within
+from pipelines.stages.naip_choice import NOBODY, Quads, choose_naip
+from pipelines.stages.sentinel2_choice import Flown, Images, Seen, choose_sentinel2
 
 MOST_CLOUD_PERCENT = 2.0
 """Reported cloud of a Sentinel-2 granule must lie below (A.2)."""
@@ -40,24 +43,14 @@ MOST_CLOUD_PERCENT = 2.0
 MOST_PERCENT = 100.0
 """The whole of a granule; a limit above it would let everything pass as well."""
 
+SEARCHED_CLOUD_PERCENT = 20.0
+"""Ten times the limit of A.2: a new processing changes what is reported, but hardly by so much."""
+
 SEASON_GAP_DAYS = 90
 """Days without a flight that part two seasons of one vintage; the paper does not say."""
 
-MOST_QUADS = 4
-"""A footprint of 0.024 degrees meets at most four quarter quads of 0.0625 degrees."""
-
 MOST_SENTINEL2 = 4
 """Items kept: the first, and three to fill what is masked in it."""
-
-GAP_TOLERANCE = 1e-6
-"""Share of a footprint that may stay uncovered, for outlines rounded to some digits: 7 of 7.2 million
-pixels."""
-
-CONSIDERED_QUADS = 12
-"""Of a season, this many quads with the largest overlap are considered; real ones have some 8."""
-
-BATCH = 4096
-"""Candidates matched at a time, which bounds the memory of the join."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +68,10 @@ class MatchParameters:
 
     most_cloud_percent: float = MOST_CLOUD_PERCENT
     """Sentinel-2 items with this much reported cloud or more are not taken."""
+
+    searched_cloud_percent: float = SEARCHED_CLOUD_PERCENT
+    """Sentinel-2 items with this much reported cloud or more are not asked for: of two processings of one
+    image only those under it are compared. 100 asks for all, three times as many."""
 
     season_gap_days: int = SEASON_GAP_DAYS
     """Days without a flight that part two seasons of one vintage."""
@@ -95,8 +92,14 @@ class MatchParameters:
             )
         if not 0 < self.most_cloud_percent <= MOST_PERCENT:
             raise ValueError(f"most_cloud_percent is above 0 and at most 100; got {self.most_cloud_percent}")
+        if not self.most_cloud_percent <= self.searched_cloud_percent <= MOST_PERCENT:
+            raise ValueError(
+                "searched_cloud_percent is at least most_cloud_percent and at most 100; got "
+                f"{self.searched_cloud_percent} and {self.most_cloud_percent}"
+            )
 
 
+@paused_collector()
 def match(candidates: pa.Table, items: pa.Table, state: str, parameters: MatchParameters) -> Outcome:
     """Pair each candidate with its newest NAIP season and the Sentinel-2 days nearest to it.
 
@@ -110,37 +113,48 @@ def match(candidates: pa.Table, items: pa.Table, state: str, parameters: MatchPa
         Stage "matching"; kept rows of schema MATCHED, in the order of the candidates; rejected with NO_NAIP
         or NO_SENTINEL2.
     """
-    naip = _Catalogue(showing(items, Sensor.NAIP, parameters.naip_window))
-    sentinel2 = _Catalogue(_newest_processing(items, parameters))
-    ledger = Ledger("matching", state)
-    tables = [MATCHED.empty()]
-    for start in range(0, candidates.num_rows, BATCH):
-        batch = candidates.slice(start, BATCH)
-        footprints = shapely.from_wkb(batch["geometry"].to_numpy())
-        kept: list[int] = []
-        found: list[dict[str, Any]] = []
-        quads, images = naip.meeting(footprints), sentinel2.meeting(footprints)
-        for row, (scene, longitude) in enumerate(_places(batch)):
-            flown = choose_naip(footprints[row], next(quads), parameters)
-            seen = next(images)
-            if not flown:
-                ledger.reject(
-                    scene, Reason.NO_NAIP, "no vintage and season of the window covers all 100 tiles"
-                )
-                continue
-            chosen, fallback = choose_sentinel2(longitude, flown[0]["day"], seen, parameters)
-            if not chosen:
-                detail = f"{len(seen)} items under the cloud limit meet the footprint, none covers it"
-                ledger.reject(scene, Reason.NO_SENTINEL2, detail)
-                continue
-            kept.append(row)
-            found.append(_columns(flown, chosen, fallback=fallback))
-        more = pa.Table.from_pylist(found, schema=pa.schema(list(MATCHED.schema)[len(candidates.schema) :]))
-        rows = batch.take(pa.array(kept, pa.int64()))
-        tables.append(pa.Table.from_arrays([*rows.columns, *more.columns], schema=MATCHED.schema))
-    return Outcome(
-        stage="matching", read=candidates.num_rows, kept=pa.concat_tables(tables), dropped=ledger.table
+    naip = showing(items, Sensor.NAIP, parameters.naip_window)
+    sentinel2 = _by_rank(_newest_processing(items, parameters))
+    footprints = shapely.from_wkb(candidates["geometry"].to_numpy())
+    quads = choose_naip(footprints, _quads(naip), parameters.season_gap_days)
+    flown = np.flatnonzero(quads[:, 0] != NOBODY)
+    days = _days(naip)[quads[flown, 0]]
+    places = Flown(
+        footprints=footprints[flown], longitudes=candidates["longitude"].to_numpy()[flown], days=days
     )
+    seen = choose_sentinel2(
+        places, _images(sentinel2), days=parameters.days_each_side, most=parameters.most_sentinel2
+    )
+    shown = seen.images[:, 0] != NOBODY
+    columns = [
+        *_naip_columns(naip, quads[flown[shown]]),
+        *_sentinel2_columns(sentinel2, seen.images[shown], days[shown]),
+        pa.array(seen.fallback[shown]),
+    ]
+    kept = candidates.take(pa.array(flown[shown], pa.int64())).combine_chunks()
+    return Outcome(
+        stage="matching",
+        read=candidates.num_rows,
+        kept=pa.Table.from_arrays([*kept.columns, *columns], schema=MATCHED.schema),
+        dropped=_dropped(candidates, state, flown, seen),
+    )
+
+
+def _dropped(candidates: pa.Table, state: str, flown: NDArray[np.int64], seen: Seen) -> pa.Table:
+    """The candidates that no items show, in their order, schema REJECTIONS."""
+    ledger = Ledger("matching", state)
+    place = np.full(candidates.num_rows, NOBODY, np.int64)
+    place[flown] = np.arange(len(flown))
+    lost = (place == NOBODY) | (seen.images[:, 0] == NOBODY)[place] if len(flown) else place == NOBODY
+    rows = np.flatnonzero(lost)
+    scenes = values(candidates.take(pa.array(rows, pa.int64())), "scene_id")
+    for scene, row in zip(scenes, place[rows].tolist(), strict=True):
+        if row == NOBODY:
+            ledger.reject(scene, Reason.NO_NAIP, "no vintage and season of the window covers all 100 tiles")
+        else:
+            detail = f"{seen.met[row]} items under the cloud limit meet the footprint, none covers it"
+            ledger.reject(scene, Reason.NO_SENTINEL2, detail)
+    return ledger.table
 
 
 def showing(
@@ -154,129 +168,76 @@ def showing(
         window: days, both ends included.
         most_cloud_percent: items with this much reported cloud, more, or none reported are left out.
     """
-    days = _days(items)
-    wanted = pc.and_(
-        pc.equal(items["sensor"], pa.scalar(sensor.value)),
-        pc.and_(pc.greater_equal(days, pa.scalar(window.first)), pc.less_equal(days, pa.scalar(window.last))),
-    )
-    shown = items.filter(wanted)
+    shown = within(where(items, "sensor", {sensor.value}), window)
     if most_cloud_percent is None:
         return shown
     # A row without a cloud share compares as null, and filter drops it.
     return shown.filter(pc.less(shown["cloud_cover"], pa.scalar(most_cloud_percent, pa.float32())))
 
 
-def _days(items: pa.Table) -> "pa.ChunkedArray[Any]":
-    """UTC day of each item."""
-    return items["acquired"].cast(pa.timestamp("us")).cast(pa.date32(), safe=False)
+def _days(items: pa.Table) -> NDArray[np.int64]:
+    """UTC day of each item, counted from 1970-01-01."""
+    return acquired_days(items).cast(pa.int32()).to_numpy().astype(np.int64)
 
 
-def choose_naip(
-    footprint: shapely.Geometry, quads: list[dict[str, Any]], parameters: MatchParameters
-) -> list[dict[str, Any]]:
-    """The quads that show a footprint, by rank; none if no season covers it.
-
-    Args:
-        footprint: polygon, EPSG:4326.
-        quads: NAIP items that meet it, with `item_id`, `vintage`, `day`, `outline`, `overlap` and `covers`.
-        parameters: the gap between seasons.
-    """
-    for season in _seasons(quads, parameters.season_gap_days):
-        ranked = sorted(
-            season, key=lambda quad: (-quad["overlap"], -quad["day"].toordinal(), quad["item_id"])
-        )
-        fewest = _fewest_that_cover(footprint, ranked[:CONSIDERED_QUADS])
-        if fewest:
-            return fewest
-    return []
+def _ranks(column: "pa.ChunkedArray[Any]") -> NDArray[np.int64]:
+    """Place of each value among those that there are, equal for equal values."""
+    return pc.rank(column, sort_keys="ascending", tiebreaker="dense").to_numpy().astype(np.int64)
 
 
-def choose_sentinel2(
-    longitude: float, naip_day: date, images: list[dict[str, Any]], parameters: MatchParameters
-) -> tuple[list[dict[str, Any]], bool]:
-    """The Sentinel-2 items of a scene by rank, and whether the whole window had to be searched.
-
-    Args:
-        longitude: of the footprint's centre, degrees east; names the native UTM zone.
-        naip_day: UTC day of the scene's NAIP.
-        images: items of the Sentinel-2 window under the cloud limit that meet the footprint, with `item_id`,
-            `day`, `covers`, `epsg`, `cloud_cover` and `age`, which sorts newer processing first.
-        parameters: days on either side, and how many items to keep.
-    """
-    near = Window.around(naip_day, parameters.days_each_side)
-    inside = [image for image in images if image["day"] in near]
-    fallback = not any(image["covers"] for image in inside)
-    pool = images if fallback else inside
-    if not any(image["covers"] for image in pool):
-        return [], fallback
-    zone = int((longitude + 180) // 6) % 60 + 1
-
-    def rank(image: dict[str, Any]) -> tuple[Any, ...]:
-        return (
-            not image["covers"],
-            abs((image["day"] - naip_day).days),
-            image["epsg"] % 100 != zone,
-            image["cloud_cover"],
-            image["age"],
-            image["item_id"],
-        )
-
-    first_of_day: dict[date, dict[str, Any]] = {}
-    for image in sorted(pool, key=rank):
-        first_of_day.setdefault(image["day"], image)
-    return list(first_of_day.values())[: parameters.most_sentinel2], fallback
+def _outlines(items: pa.Table) -> NDArray[np.object_]:
+    outlines: NDArray[np.object_] = shapely.from_wkb(items["geometry"].to_numpy())
+    return outlines
 
 
-def _seasons(quads: list[dict[str, Any]], gap_days: int) -> Iterator[list[dict[str, Any]]]:
-    """Groups of one vintage and one flight season, newest first."""
-    season: list[dict[str, Any]] = []
-    for quad in sorted(quads, key=lambda quad: (quad["vintage"], quad["day"]), reverse=True):
-        last = season[-1] if season else quad
-        if quad["vintage"] != last["vintage"] or last["day"] - quad["day"] > timedelta(days=gap_days):
-            yield season
-            season = []
-        season.append(quad)
-    if season:
-        yield season
+def _quads(naip: pa.Table) -> Quads:
+    return Quads(
+        outlines=_outlines(naip),
+        vintages=_ranks(naip["vintage"]),
+        days=_days(naip),
+        names=_ranks(naip["item_id"]),
+    )
 
 
-def _fewest_that_cover(footprint: shapely.Geometry, ranked: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first of the smallest choices whose union leaves nothing out; none if four do not suffice."""
-    complete = next((quad for quad in ranked if quad["covers"]), None)
-    if complete is not None:
-        return [complete]
-    if not _covered(footprint, ranked):
-        return []
-    for count in range(2, MOST_QUADS + 1):
-        for choice in combinations(ranked, count):
-            if _covered(footprint, list(choice)):
-                return list(choice)
-    return []
+def _images(sentinel2: pa.Table) -> Images:
+    return Images(
+        outlines=_outlines(sentinel2),
+        shapes=_ranks(sentinel2["geometry"]),
+        days=_days(sentinel2),
+        zones=sentinel2["epsg"].to_numpy().astype(np.int64) % 100,
+    )
 
 
-def _covered(footprint: shapely.Geometry, quads: list[dict[str, Any]]) -> bool:
-    enough = (1 - GAP_TOLERANCE) * float(shapely.area(footprint))
-    if sum(quad["overlap"] for quad in quads) < enough:
-        return False
-    ground = shapely.union_all([quad["outline"] for quad in quads])
-    return bool(shapely.area(shapely.intersection(footprint, ground)) >= enough)
+def _by_rank(sentinel2: pa.Table) -> pa.Table:
+    """The images by less cloud, newer processing, then item id."""
+    order = np.lexsort(
+        (_ranks(sentinel2["item_id"]), -_versions(sentinel2), sentinel2["cloud_cover"].to_numpy())
+    )
+    return sentinel2.take(pa.array(order, pa.int64()))
 
 
 def _newest_processing(items: pa.Table, parameters: MatchParameters) -> pa.Table:
     """Sentinel-2 items of the window under the cloud limit, each tile and day in its newest processing only.
 
-    The duplicate is dropped before the clouds are looked at: an older processing is not a second chance.
+    The duplicate is dropped before the limit is looked at: an older processing is not a second chance.
     """
-    every = showing(items, Sensor.SENTINEL2, parameters.sentinel2_window)
-    newest: dict[Any, tuple[Any, int]] = {}
-    columns = ("item_id", "mgrs_tile", "acquired", "baseline", "generated")
-    for row, item in enumerate(every.select(columns).to_pylist()):
-        product = (item["mgrs_tile"], item["acquired"].date()) if item["mgrs_tile"] else item["item_id"]
-        version = (_version(item["baseline"]), item["generated"] or "", item["item_id"])
-        newest[product] = max(newest.get(product, (version, row)), (version, row))
-    rows = sorted(row for _, row in newest.values())
-    every = every.take(pa.array(rows, pa.int64()))
+    searched = parameters.searched_cloud_percent
+    every = showing(items, Sensor.SENTINEL2, parameters.sentinel2_window, searched)
+    # What names no tile is a product of its own.
+    tiles = _ranks(pc.coalesce(every["mgrs_tile"], every["item_id"]))
+    generated = np.where(np.asarray(every["generated"].is_null()), NOBODY, _ranks(every["generated"]))
+    order = np.lexsort((_ranks(every["item_id"]), generated, _versions(every), _days(every), tiles))
+    tiles, days = tiles[order], _days(every)[order]
+    last = np.append((tiles[1:] != tiles[:-1]) | (days[1:] != days[:-1]), True)[: len(order)]
+    every = every.take(pa.array(np.sort(order[last]), pa.int64()))
     return showing(every, Sensor.SENTINEL2, parameters.sentinel2_window, parameters.most_cloud_percent)
+
+
+def _versions(items: pa.Table) -> NDArray[np.int64]:
+    """Rank of the processing baseline of each item, the oldest first."""
+    texts = items["baseline"].to_pylist()
+    place = {version: rank for rank, version in enumerate(sorted({_version(text) for text in texts}))}
+    return np.array([place[_version(text)] for text in texts], np.int64)
 
 
 def _version(baseline: str | None) -> tuple[int, ...]:
@@ -285,54 +246,38 @@ def _version(baseline: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else (-1,)
 
 
-def _places(candidates: pa.Table) -> list[tuple[str, float]]:
-    """Scene id and longitude of the centre of each candidate."""
-    rows = candidates.select(["scene_id", "longitude"]).to_pylist()
-    return [(row["scene_id"], row["longitude"]) for row in rows]
+def _naip_columns(naip: pa.Table, quads: NDArray[np.int64]) -> list["pa.Array[Any]"]:
+    """naip_items, naip_date, naip_gsd.
+
+    Args:
+        naip: schema ITEMS.
+        quads: shape (n, most), see `choose_naip`.
+    """
+    first = pa.array(quads[:, 0], pa.int64())
+    return [_names(naip, quads), _taken(acquired_days(naip), first), _taken(naip["gsd"], first)]
 
 
-class _Catalogue:
-    """Items of one sensor, asked which of them meet each of many footprints."""
-
-    def __init__(self, items: pa.Table) -> None:
-        names = ["item_id", "vintage", "gsd", "epsg", "cloud_cover", "baseline"]
-        self._items = items.select(names).to_pylist()
-        self._outlines = shapely.from_wkb(items["geometry"].to_numpy())
-        self._tree = shapely.STRtree(self._outlines)
-        shapely.prepare(self._outlines)
-        days = _days(items).to_pylist()
-        for item, outline, day in zip(self._items, self._outlines, days, strict=True):
-            item["outline"], item["day"] = outline, day
-            item["age"] = tuple(-number for number in _version(item["baseline"]))
-
-    def meeting(self, footprints: NDArray[np.object_]) -> Iterator[list[dict[str, Any]]]:
-        """For each footprint the items that meet it, with their overlap in square degrees."""
-        rows, found = self._tree.query(footprints, predicate="intersects")
-        order = np.lexsort((found, rows))
-        rows, found = rows[order], found[order]
-        covers = shapely.covers(self._outlines[found], footprints[rows])
-        overlaps = shapely.area(footprints[rows])
-        part = np.flatnonzero(~covers)
-        shared = shapely.intersection(footprints[rows[part]], self._outlines[found[part]])
-        overlaps[part] = shapely.area(shared)
-        borders = np.searchsorted(rows, np.arange(len(footprints) + 1))
-        for first, last in pairwise(borders.tolist()):
-            yield [
-                self._items[found[pair]] | {"overlap": float(overlaps[pair]), "covers": bool(covers[pair])}
-                for pair in range(first, last)
-                if overlaps[pair] > 0
-            ]
+def _sentinel2_columns(
+    sentinel2: pa.Table, images: NDArray[np.int64], naip_days: NDArray[np.int64]
+) -> list["pa.Array[Any]"]:
+    """sentinel2_items, sentinel2_date, cloud_cover, days_between."""
+    first = pa.array(images[:, 0], pa.int64())
+    between = _days(sentinel2)[images[:, 0]] - naip_days
+    return [
+        _names(sentinel2, images),
+        _taken(acquired_days(sentinel2), first),
+        _taken(sentinel2["cloud_cover"], first),
+        pa.array(between, pa.int16()),
+    ]
 
 
-def _columns(flown: list[dict[str, Any]], chosen: list[dict[str, Any]], *, fallback: bool) -> dict[str, Any]:
-    """The columns that matching adds."""
-    return {
-        "naip_items": [quad["item_id"] for quad in flown],
-        "naip_date": flown[0]["day"],
-        "naip_gsd": flown[0]["gsd"],
-        "sentinel2_items": [image["item_id"] for image in chosen],
-        "sentinel2_date": chosen[0]["day"],
-        "cloud_cover": chosen[0]["cloud_cover"],
-        "days_between": (chosen[0]["day"] - flown[0]["day"]).days,
-        "fallback": fallback,
-    }
+def _names(items: pa.Table, chosen: NDArray[np.int64]) -> "pa.Array[Any]":
+    """The ids of the chosen items as lists."""
+    taken = chosen != NOBODY
+    offsets = np.concatenate([[0], np.cumsum(taken.sum(axis=1))])
+    names = _taken(items["item_id"], pa.array(chosen[taken], pa.int64()))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), names)
+
+
+def _taken(column: "pa.ChunkedArray[Any]", rows: "pa.Array[Any]") -> "pa.Array[Any]":
+    return pa.concat_arrays(column.take(rows).chunks) if len(rows) else pa.array([], column.type)

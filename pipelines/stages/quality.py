@@ -4,16 +4,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gl10m.scene.grid import GRID, TILES
+from pipelines.sources.imagery import LowResolution
 
 MOST_BLACK = 0.25
 """Share of black or missing pixels above which an LR image or an HR tile is refused (A.3)."""
 
-CLOUDS = (3, 8, 9, 10)
-"""Classes of the scene classification layer that hide the ground: cloud shadow, clouds of medium and high
-probability, thin cirrus. Snow (11) is ground."""
+INVALID = (0, 1, 3, 8, 9, 10)
+"""Classes of the scene classification layer that do not show the ground: no data, saturated or defective,
+cloud shadow, clouds of medium and of high probability, thin cirrus. Snow (11) is ground."""
 
 NO_DATA = (0, 1)
-"""Classes without a measurement: no data, saturated or defective."""
+"""Those of them without a measurement; the others hide the ground."""
+
+CLASSES = 12
+"""The classes are 0 to 11."""
 
 
 def black_share(black: NDArray[np.bool_]) -> float:
@@ -37,11 +41,12 @@ def black_tiles(black: NDArray[np.bool_]) -> NDArray[np.float32]:
     return shares
 
 
-def clouded(classification: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Pixels that the classification calls cloud, shadow or cirrus."""
-    return np.isin(classification, CLOUDS)
+def hidden(read: LowResolution, invalid: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Pixels that were observed and show no ground: cloud, shadow or cirrus, by the classes asked for."""
+    hiding = [number for number in invalid if number not in NO_DATA]
+    return read.observed & np.isin(read.classification, hiding)
 
 
-def unusable(classification: NDArray[np.uint8], observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels that do not show the ground: not observed, no data, defective, or clouded."""
-    return ~observed | np.isin(classification, NO_DATA + CLOUDS)
+def unusable(read: LowResolution, invalid: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Pixels that do not show the ground: not observed, or of a class that does not count."""
+    return ~read.observed | np.isin(read.classification, invalid)

@@ -27,8 +27,8 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "in": lambda value, given: value in given,
     "startsWith": lambda value, given: str(value).startswith(str(given)),
 }
-_KNOWN = {"collections", "ids", "bbox", "intersects", "datetime", "query", "limit", "token"}
-_WITHOUT_MEANING_HERE = {"fields", "sortby", "conf", "filter-lang"}
+_KNOWN = {"collections", "ids", "bbox", "intersects", "datetime", "query", "limit", "token", "fields"}
+_WITHOUT_MEANING_HERE = {"sortby", "conf", "filter-lang"}
 
 
 class BadQueryError(ValueError):
@@ -50,6 +50,8 @@ class Query:
     limit: int
     offset: int
     """Items already given: what the token of a page says."""
+    fields: tuple[str, ...]
+    """Parts of an item to send, as properties.gsd or assets.image; all if none is named."""
 
 
 def parse(given: Mapping[str, Any]) -> Query:
@@ -75,6 +77,7 @@ def parse(given: Mapping[str, Any]) -> Query:
         conditions=_conditions(given.get("query")),
         limit=min(MOST_LIMIT, _whole(given.get("limit"), "limit", DEFAULT_LIMIT, 1)),
         offset=_whole(given.get("token"), "token", 0, 0),
+        fields=_fields(given.get("fields")),
     )
 
 
@@ -114,6 +117,29 @@ class ItemIndex:
         )
 
 
+def chosen(item: Mapping[str, Any], fields: tuple[str, ...]) -> Mapping[str, Any]:
+    """The parts of an item that a search names.
+
+    Args:
+        item: a STAC item.
+        fields: see `Query.fields`.
+    """
+    if not fields:
+        return item
+    part: dict[str, Any] = {}
+    for field in fields:
+        *above, last = field.split(".")
+        source: Any = item
+        for name in above:
+            source = source.get(name, {}) if isinstance(source, Mapping) else {}
+        if isinstance(source, Mapping) and last in source:
+            place = part
+            for name in above:
+                place = place.setdefault(name, {})
+            place[last] = source[last]
+    return part
+
+
 def _holds(item: Mapping[str, Any], condition: tuple[str, str, Any]) -> bool:
     name, comparison, given = condition
     value = item["properties"].get(name)
@@ -130,6 +156,18 @@ def _names(given: object, what: str) -> frozenset[str] | None:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise BadQueryError(f"{what} is a list of names; got {given!r:.80}")
     return frozenset(names)
+
+
+def _fields(given: object) -> tuple[str, ...]:
+    """What to include; what is named to be left out would only make the answer smaller."""
+    if isinstance(given, str):
+        return tuple(name.removeprefix("+") for name in given.split(",") if name and name[0] != "-")
+    wanted = given.get("include") if isinstance(given, dict) else given
+    if wanted is None:
+        return ()
+    if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
+        raise BadQueryError(f"fields names what to include; got {given!r:.80}")
+    return tuple(wanted)
 
 
 def _box(given: object) -> shapely.Geometry | None:

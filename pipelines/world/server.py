@@ -17,13 +17,14 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from pipelines.world.catalogue import NAIP, SENTINEL2, STAC_VERSION, Item
-from pipelines.world.item_search import BadQueryError, ItemIndex, parse
+from pipelines.world.item_search import BadQueryError, ItemIndex, chosen, parse
 
 CONFORMANCE = (
     "https://api.stacspec.org/v1.0.0/core",
     "https://api.stacspec.org/v1.0.0/collections",
     "https://api.stacspec.org/v1.0.0/ogcapi-features",
     "https://api.stacspec.org/v1.0.0/item-search",
+    "https://api.stacspec.org/v1.0.0/item-search#fields",
     "https://api.stacspec.org/v1.0.0/item-search#query",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
@@ -238,7 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
             )
         answer = {
             "type": "FeatureCollection",
-            "features": [self._absolute(item) for item in found],
+            "features": [self._absolute(chosen(item, query.fields)) for item in found],
             "links": links,
             "numberMatched": matched,
             "numberReturned": len(found),
@@ -249,10 +250,11 @@ class _Handler(BaseHTTPRequestHandler):
         """An item or a collection with this server's address before its hrefs."""
         base = self.server.address
         placed = dict(about)
-        placed["links"] = [
-            {**link, "href": base if link["href"] == "." else f"{base}/{link['href']}"}
-            for link in about["links"]
-        ]
+        if "links" in about:
+            placed["links"] = [
+                {**link, "href": base if link["href"] == "." else f"{base}/{link['href']}"}
+                for link in about["links"]
+            ]
         if "assets" in about:
             placed["assets"] = {
                 key: {**asset, "href": f"{base}/{asset['href']}"} for key, asset in about["assets"].items()

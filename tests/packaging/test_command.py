@@ -56,7 +56,7 @@ COMMANDS = [
     "build",
     "candidates",
     "coverage",
-    "estimate",
+    "plan",
     "world",
     "status",
     "split",

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from shapely.geometry import shape
+
 CONFORMS = [
     "https://api.stacspec.org/v1.0.0/core",
     "https://api.stacspec.org/v1.0.0/item-search",
@@ -192,7 +194,7 @@ def _landing(world: World) -> dict[str, Any]:
 
 def _page(world: World, asked: dict[str, Any]) -> dict[str, Any]:
     first, last = (day[:10] for day in asked["datetime"].split("/"))
-    west, south, east, north = asked["bbox"]
+    west, south, east, north = shape(asked["intersects"]).bounds
     found = [
         item
         for item in world.items

@@ -25,7 +25,7 @@ class Painted:
     hr: dict[str, HighResolution | Exception] = field(default_factory=dict)
     read: list[str] = field(default_factory=list)
 
-    def search(self, sensor: Sensor, bounds: tuple[float, float, float, float], window: Window) -> pa.Table:
+    def search(self, sensor: Sensor, area: shapely.Geometry, window: Window) -> pa.Table:
         raise NotImplementedError
 
     def read_sentinel2(self, item: pa.Table, footprint: Footprint) -> LowResolution:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import rasterio
+import shapely
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
@@ -112,8 +113,10 @@ def place(
 
 
 def items_of(imagery: StacImagery, footprint: Footprint) -> pa.Table:
-    naip = imagery.search(Sensor.NAIP, footprint.bounds, NAIP_WINDOW)
-    return pa.concat_tables([naip, imagery.search(Sensor.SENTINEL2, footprint.bounds, SENTINEL2_WINDOW)])
+    naip = imagery.search(Sensor.NAIP, shapely.box(*footprint.bounds), NAIP_WINDOW)
+    return pa.concat_tables(
+        [naip, imagery.search(Sensor.SENTINEL2, shapely.box(*footprint.bounds), SENTINEL2_WINDOW)]
+    )
 
 
 def test_the_ruler_comes_back_in_lr_and_in_all_tiles(place: tuple[World, Footprint, list[Quad]]) -> None:
@@ -153,7 +156,7 @@ def test_the_ruler_comes_back_in_lr_and_in_all_tiles(place: tuple[World, Footpri
 def test_pixels_agree_with_gdal_and_tiles_with_the_mosaic(place: tuple[World, Footprint, list[Quad]]) -> None:
     world, footprint, quads = place
     imagery = StacImagery(url=world.url)
-    items = imagery.search(Sensor.NAIP, footprint.bounds, NAIP_WINDOW)
+    items = imagery.search(Sensor.NAIP, shapely.box(*footprint.bounds), NAIP_WINDOW)
     order = pa.array([items["item_id"].to_pylist().index(f"quad_{number}") for number in range(len(quads))])
     shown = imagery.read_naip(items.take(order), footprint)
     assert shown.observed.all()

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -285,7 +286,15 @@ def test_day_source_and_digest_of_the_extract_travel_in_the_manifests(built: Pat
 def test_a_dry_run_counts_and_fetches_nothing(town: Town, tmp_path: Path) -> None:
     ended = town.build(tmp_path / "root", "--dry-run")
     assert ended.returncode == 0
-    assert "range requests" in ended.stdout
+    assert "unit costs" in ended.stdout
+    assert "the paper's mean" not in ended.stdout  # the candidates are counted
+    planned = subprocess.run(
+        [sys.executable, "-m", "gl10m", "plan", "--states", "CA", "--root", str(tmp_path / "root")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert planned.stdout == ended.stdout
     assert not (tmp_path / "root" / "data").exists()
 
 

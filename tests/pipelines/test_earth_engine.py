@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import rasterio
+import shapely
 
 from gl10m.manifest.schema import ITEMS
 from gl10m.scene.acquisition import NAIP_WINDOW, SENTINEL2_WINDOW, Window
@@ -79,7 +80,7 @@ QUICK = EarthEngineImagery(patience=Patience(attempts=3, wait_initial=0.01, jitt
 
 
 def sentinel2(service: EarthEngine, place: Footprint = FOOTPRINT) -> pa.Table:
-    found = EarthEngineImagery().search(Sensor.SENTINEL2, place.bounds, SENTINEL2_WINDOW)
+    found = EarthEngineImagery().search(Sensor.SENTINEL2, shapely.box(*place.bounds), SENTINEL2_WINDOW)
     service.requests.clear()
     return found
 
@@ -111,7 +112,7 @@ def test_a_listing_becomes_items_page_by_page(service: EarthEngine) -> None:
         about = {"id": f"{NAIP}/{name}", "startTime": f"2022-09-0{day}T00:00:00Z"}
         service.add(Asset({**quad.about, **about, "endTime": f"2022-09-0{day + 1}T00:00:00Z"}, quad.rasters))
     first_week = Window(date(2022, 9, 2), date(2022, 9, 6))
-    found = EarthEngineImagery(page_size=2).search(Sensor.NAIP, FOOTPRINT.bounds, first_week)
+    found = EarthEngineImagery(page_size=2).search(Sensor.NAIP, shapely.box(*FOOTPRINT.bounds), first_week)
     assert found.schema.equals(ITEMS.schema)
     assert found["item_id"].to_pylist() == others[1:6]  # both ends of the window, and in order
     assert len(service.asked("listAssets")) == 3
@@ -135,8 +136,13 @@ def test_ground_at_the_edge_of_a_wide_region_is_found() -> None:
     """A great circle between the southern corners runs north of the southern edge."""
     west, south, _, north = FOOTPRINT.bounds
     wide = (west - 6, north + 0.01, west + 6, north + 3)
-    assert EarthEngineImagery().search(Sensor.NAIP, wide, NAIP_WINDOW).num_rows == 0
-    assert EarthEngineImagery().search(Sensor.NAIP, (wide[0], south, *wide[2:]), NAIP_WINDOW).num_rows == 1
+    assert EarthEngineImagery().search(Sensor.NAIP, shapely.box(*wide), NAIP_WINDOW).num_rows == 0
+    assert (
+        EarthEngineImagery()
+        .search(Sensor.NAIP, shapely.box(*(wide[0], south, *wide[2:])), NAIP_WINDOW)
+        .num_rows
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,13 +165,15 @@ def test_a_malformed_image_is_left_out_and_named(
     page = json.dumps({"assets": [bad, image.about]})
     service.fault = answering(Fault(200, page.encode()), part="listAssets")
     with caplog.at_level(logging.WARNING):
-        found = EarthEngineImagery().search(Sensor.SENTINEL2, FOOTPRINT.bounds, SENTINEL2_WINDOW)
+        found = EarthEngineImagery().search(
+            Sensor.SENTINEL2, shapely.box(*FOOTPRINT.bounds), SENTINEL2_WINDOW
+        )
     assert found.num_rows == 1
     assert said in caplog.text
 
     service.fault = answering(Fault(200, json.dumps({"assets": [bad]}).encode()), part="listAssets")
     with pytest.raises(MalformedItemError, match="none of 1 images can be used"):
-        EarthEngineImagery().search(Sensor.SENTINEL2, FOOTPRINT.bounds, SENTINEL2_WINDOW)
+        EarthEngineImagery().search(Sensor.SENTINEL2, shapely.box(*FOOTPRINT.bounds), SENTINEL2_WINDOW)
 
 
 # Pixels
@@ -207,7 +215,7 @@ def test_no_data_and_black_are_told_apart_and_the_earlier_row_wins(
         ground = outline(26914, affine, height, width)
         item = naip_item(name, "2023-06-01", 26914, ground, href=f"naip/{name}.tif")
         service.add(naip_asset(item, tmp_path / f"{name}.tif"))
-    items = EarthEngineImagery().search(Sensor.NAIP, FOOTPRINT.bounds, NAIP_WINDOW)
+    items = EarthEngineImagery().search(Sensor.NAIP, shapely.box(*FOOTPRINT.bounds), NAIP_WINDOW)
     assert items["item_id"].to_pylist() == ["first", "second"]
 
     shown = EarthEngineImagery().read_naip(items, FOOTPRINT)
@@ -382,7 +390,7 @@ def test_a_search_fails_as_unavailable_whatever_is_wrong(service: EarthEngine) -
     for fault in (refused(404, "Asset not found."), Fault(200, b"<html>"), refused(503, "Later.")):
         service.fault = answering(fault, times=99, part="listAssets")
         with pytest.raises(SourceUnavailableError, match=f"the list of images in {NAIP}"):
-            QUICK.search(Sensor.NAIP, FOOTPRINT.bounds, NAIP_WINDOW)
+            QUICK.search(Sensor.NAIP, shapely.box(*FOOTPRINT.bounds), NAIP_WINDOW)
 
 
 def test_items_of_another_source_are_refused(service: EarthEngine) -> None:
@@ -433,11 +441,11 @@ def test_real_naip_agrees_with_the_other_reader(service: EarthEngine) -> None:
     service.assets = {}
     service.add(naip_asset(item, path))
     shown = EarthEngineImagery().read_naip(
-        EarthEngineImagery().search(Sensor.NAIP, place.bounds, NAIP_WINDOW), place
+        EarthEngineImagery().search(Sensor.NAIP, shapely.box(*place.bounds), NAIP_WINDOW), place
     )
     with stac_serving(World(files={f"{name}.tif": path.read_bytes()}, items=[item])) as world:
         other = StacImagery(url=world.url)
-        expected = other.read_naip(other.search(Sensor.NAIP, place.bounds, NAIP_WINDOW), place)
+        expected = other.read_naip(other.search(Sensor.NAIP, shapely.box(*place.bounds), NAIP_WINDOW), place)
     both = shown.observed & expected.observed
     assert both.sum() > 0.9 * expected.observed.sum()
     assert 10_000 < both.sum() < 50_000
@@ -459,7 +467,7 @@ def test_real_sentinel_2_agrees_with_the_other_reader(service: EarthEngine) -> N
     files = {f"s2/{band}.tif": (folder / f"{band}.tif").read_bytes() for band in bands}
     with stac_serving(World(files=files, items=[item])) as world:
         other = StacImagery(url=world.url)
-        found = other.search(Sensor.SENTINEL2, place.bounds, SENTINEL2_WINDOW)
+        found = other.search(Sensor.SENTINEL2, shapely.box(*place.bounds), SENTINEL2_WINDOW)
         expected = other.read_sentinel2(found, place)
     assert np.array_equal(shown.observed, expected.observed)
     assert (shown.classification == expected.classification).mean() > 0.999

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import shapely
 
 from gl10m.scene.acquisition import NAIP_WINDOW, SENTINEL2_WINDOW
 from gl10m.scene.footprint import HR_PIXELS, LR_PIXELS, Footprint
@@ -65,8 +66,10 @@ def place(
 def test_the_ruler_comes_back_from_earth_engine(place: tuple[EarthEngine, Footprint, list[Quad]]) -> None:
     service, footprint, quads = place
     imagery = EarthEngineImagery()
-    naip = imagery.search(Sensor.NAIP, footprint.bounds, NAIP_WINDOW)
-    items = pa.concat_tables([naip, imagery.search(Sensor.SENTINEL2, footprint.bounds, SENTINEL2_WINDOW)])
+    naip = imagery.search(Sensor.NAIP, shapely.box(*footprint.bounds), NAIP_WINDOW)
+    items = pa.concat_tables(
+        [naip, imagery.search(Sensor.SENTINEL2, shapely.box(*footprint.bounds), SENTINEL2_WINDOW)]
+    )
 
     covered = within_coverage(candidate(footprint), items, "CA", CoverageParameters()).kept
     matched = match(covered, items, "CA", MatchParameters())

@@ -51,6 +51,13 @@ def test_the_worst_tile_decides_and_is_named(rows: int, kept: bool) -> None:  # 
         assert "1 of 100" in row["detail"]
 
 
+def test_the_share_of_each_tile_is_kept() -> None:
+    image = mosaic()
+    image.observed[:67, 268:536] = False
+    (row,) = fetch(image).kept.to_pylist()
+    assert row["black_hr"] == [0.0, 0.25, *[0.0] * 98]
+
+
 def test_measured_black_counts_as_black() -> None:
     image = mosaic()
     image.pixels[:, :268, :268] = 0

@@ -1,5 +1,7 @@
 """The LR image: masked, filled from later days, rendered, screened."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,9 @@ from gl10m.manifest.schema import LR_FETCHED
 from gl10m.scene.rejection import Reason
 from gl10m.store.codec import decode
 from pipelines.sources.imagery import DamagedRasterError, LowResolution, Sensor, SourceUnavailableError
-from pipelines.stages.lr import LRParameters, fetch_lr, first_valid, render
+from pipelines.stages.composites import first_valid, median, single
+from pipelines.stages.lr import LRParameters, fetch_lr, render
+from pipelines.stages.quality import INVALID
 from tests.pipelines.painted import Painted, acquisition, items, matched
 
 CLOUD, GROUND, NOTHING, SNOW = 9, 4, 0, 11
@@ -120,7 +124,7 @@ def test_each_pixel_is_the_first_valid_one(classes: list[list[int]]) -> None:
         )
         for rank, row in enumerate(classes)
     ]
-    composite = first_valid(iter(reads))
+    composite = first_valid(iter(reads), INVALID)
     for column in range(4):
         ranks = [rank for rank, row in enumerate(classes) if row[column] in {4, 11}]
         assert composite.usable[0, column] == bool(ranks)
@@ -130,3 +134,76 @@ def test_each_pixel_is_the_first_valid_one(classes: list[list[int]]) -> None:
         all(row[column] not in {4, 11} for row in classes) and classes[0][column] in {3, 8, 9, 10}
         for column in range(4)
     )
+
+
+def read_of(values: list[float], classes: list[int]) -> LowResolution:
+    """One acquisition of a row of pixels."""
+    return LowResolution(
+        reflectance=np.broadcast_to(np.array([values], np.float32), (3, 1, len(values))).copy(),
+        observed=np.array([classes]) != 0,
+        classification=np.array([classes], np.uint8),
+    )
+
+
+def test_single_fills_nothing_and_reads_one_item() -> None:
+    imagery = Painted(lr={"a": acquisition(0.1, half(GROUND, CLOUD)), "b": acquisition(0.2)})
+    parameters = LRParameters(composite="single", most_black=0.6, most_cloud=0.6)
+    (row,) = fetch(imagery, ["a", "b"], parameters).kept.to_pylist()
+    assert imagery.read == ["a"]
+    assert (row["black_lr"], row["cloud_lr"], row["filled_lr"]) == (0.5, 0.5, 0)
+    alone = single(iter([read_of([0.1, 0.2], [GROUND, CLOUD])]), INVALID)
+    assert alone.usable.tolist() == [[True, False]]
+
+
+def test_the_median_of_an_odd_and_of_an_even_number() -> None:
+    reads = [
+        read_of([0.1, 0.1, 0.9, 0.1], [GROUND, GROUND, CLOUD, CLOUD]),
+        read_of([0.5, 0.3, 0.2, 0.1], [GROUND, GROUND, GROUND, NOTHING]),
+        read_of([0.2, 0.9, 0.4, 0.1], [GROUND, CLOUD, SNOW, CLOUD]),
+    ]
+    composite = median(iter(reads), INVALID)
+    assert composite.reflectance[0, 0] == pytest.approx([0.2, 0.2, 0.3, 0.0])
+    assert composite.usable.tolist() == [[True, True, True, False]]
+    assert (composite.cloud_of_first, composite.filled) == (0.5, 0.25)
+    assert composite.clouded.tolist() == [[False, False, False, True]]
+
+
+def test_a_median_reads_all_items_up_to_the_number_asked_for() -> None:
+    imagery = Painted(lr={name: acquisition(value) for name, value in (("a", 0.3), ("b", 0.1), ("c", 0.15))})
+    (row,) = fetch(imagery, ["a", "b", "c"], LRParameters(composite="median")).kept.to_pylist()
+    assert imagery.read == ["a", "b", "c"]
+    assert np.abs(decode(row["lr"]).astype(int) - 128).max() <= 1
+    imagery.read.clear()
+    (row,) = fetch(imagery, ["a", "b", "c"], LRParameters(composite="median", most_items=2)).kept.to_pylist()
+    assert imagery.read == ["a", "b"]
+    assert np.abs(decode(row["lr"]).astype(int) - 170).max() <= 1
+
+
+ROWS = st.lists(st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3), min_size=1, max_size=7)
+
+
+@given(ROWS, st.data())
+def test_the_median_is_numpys_in_any_order(values: list[list[float]], data: st.DataObject) -> None:
+    classes = [data.draw(st.lists(st.sampled_from([0, 4, 9]), min_size=3, max_size=3)) for _ in values]
+    reads = [read_of(*pair) for pair in zip(values, classes, strict=True)]
+    shown = median(iter(reads), INVALID).reflectance[0, 0]
+    turned = median(iter(reads[::-1]), INVALID).reflectance[0, 0]
+    assert (shown == turned).all()
+    for column in range(3):
+        seen = [row[column] for row, kinds in zip(values, classes, strict=True) if kinds[column] == 4]
+        assert shown[column] == pytest.approx(np.median(seen) if seen else 0.0)
+
+
+def test_snow_counts_unless_asked_otherwise() -> None:
+    imagery = Painted(lr={"a": acquisition(0.3, half(SNOW, GROUND)), "b": acquisition(0.1)})
+    (row,) = fetch(imagery, ["a", "b"]).kept.to_pylist()
+    assert (row["cloud_lr"], row["filled_lr"]) == (0, 0)
+    without_snow = LRParameters(invalid_classes=(0, 1, 3, 8, 9, 10, SNOW))
+    (row,) = fetch(imagery, ["a", "b"], without_snow).kept.to_pylist()
+    assert (row["cloud_lr"], row["filled_lr"]) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("wrong", [{"most_items": 0}, {"most_items": 65}, {"invalid_classes": (0, 12)}])
+def test_what_a_composite_cannot_be_asked_for(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"got \(?\d"):
+        LRParameters(**wrong)

@@ -9,25 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gl10m.manifest.schema import ITEMS
 from gl10m.scene.acquisition import Window
-from pipelines.sources.asset_urls import RefusedAddressError, redacted, unsigned
+from pipelines.sources.asset_urls import RefusedAddressError, _taken_apart, redacted, unsigned
 from pipelines.sources.imagery import Sensor, SourceUnavailableError
-from pipelines.sources.items import MalformedItemError, item_row
+from pipelines.sources.items import FIELDS, MalformedItemError, item_row
 from pipelines.sources.planetary_computer import planetary_computer
 from pipelines.sources.signing import Signer
 from pipelines.sources.stac import StacImagery
+from pipelines.world.server import serve
 from tests.pipelines.imagery_server import Fault, Request, World, serving
 from tests.pipelines.ruler import naip_item, sentinel2_item
 
 REAL = Path(__file__).parents[2] / "../shared/data/stac"
 YEAR = Window(date(2023, 1, 1), date(2023, 12, 31))
 GROUND = shapely.box(-121.1, 36.9, -120.9, 37.1)
-BOUNDS = (-121.2, 36.8, -120.8, 37.2)
+AROUND = shapely.box(-121.2, 36.8, -120.8, 37.2)
 
 
 def real(name: str) -> list[dict[str, Any]]:
@@ -70,7 +72,9 @@ def test_real_items_pass_through_a_search(name: str, sensor: Sensor, count: int)
         imagery = StacImagery(
             url=world.url, naip_collection=collection, sentinel2_collection=collection, page_size=60
         )
-        found = imagery.search(sensor, (-180, -90, 180, 90), Window(date(2010, 1, 1), date(2026, 1, 1)))
+        found = imagery.search(
+            sensor, shapely.box(-180, -90, 180, 90), Window(date(2010, 1, 1), date(2026, 1, 1))
+        )
     assert found.schema.equals(ITEMS.schema)
     assert found["item_id"].to_pylist() == sorted(item["id"] for item in items)
     assert len(items) == count
@@ -158,25 +162,25 @@ def test_a_bad_item_is_left_out_aloud_and_all_bad_items_are_an_error(
     with serving(World(items=[naip("good"), bad])) as world:
         imagery = StacImagery(url=world.url)
         with caplog.at_level(logging.WARNING):
-            assert imagery.search(Sensor.NAIP, BOUNDS, YEAR)["item_id"].to_pylist() == ["good"]
+            assert imagery.search(Sensor.NAIP, AROUND, YEAR)["item_id"].to_pylist() == ["good"]
         assert "item bad" in caplog.text
         assert "1 of 2" in caplog.text
         world.items = [bad]
         with pytest.raises(MalformedItemError, match="none of 1"):
-            imagery.search(Sensor.NAIP, BOUNDS, YEAR)
+            imagery.search(Sensor.NAIP, AROUND, YEAR)
 
 
 def test_pages_are_asked_for_in_turn_and_each_item_stands_once() -> None:
     items = [naip(f"n{number:03}") for number in range(25)] * 2
     with serving(World(items=items)) as world:
-        found = StacImagery(url=world.url, page_size=10).search(Sensor.NAIP, BOUNDS, YEAR)
+        found = StacImagery(url=world.url, page_size=10).search(Sensor.NAIP, AROUND, YEAR)
     assert found["item_id"].to_pylist() == [f"n{number:03}" for number in range(25)]
     assert sum(request.path == "search" for request in world.requests) == 5
 
 
 def test_no_item_is_an_empty_table() -> None:
     with serving(World()) as world:
-        found = StacImagery(url=world.url).search(Sensor.NAIP, BOUNDS, YEAR)
+        found = StacImagery(url=world.url).search(Sensor.NAIP, AROUND, YEAR)
     assert found.schema.equals(ITEMS.schema)
     assert found.num_rows == 0
 
@@ -189,7 +193,7 @@ def test_a_busy_server_is_asked_again_after_the_pause_it_names() -> None:
 
     with serving(World(items=[naip()], fault=busy_at_first)) as world:
         begun = time.monotonic()
-        assert StacImagery(url=world.url).search(Sensor.NAIP, BOUNDS, YEAR).num_rows == 1
+        assert StacImagery(url=world.url).search(Sensor.NAIP, AROUND, YEAR).num_rows == 1
     assert 2 < time.monotonic() - begun < 15
     assert sum(request.path == "search" for request in world.requests) > 2
 
@@ -199,9 +203,9 @@ def test_what_is_no_stac_api_is_said_in_one_line() -> None:
         with pytest.raises(
             SourceUnavailableError, match="does not answer a search of collection naip"
         ) as error:
-            StacImagery(url=f"{world.url}?key=SECRET").search(Sensor.NAIP, BOUNDS, YEAR)
+            StacImagery(url=f"{world.url}?key=SECRET").search(Sensor.NAIP, AROUND, YEAR)
         with pytest.raises(SourceUnavailableError):
-            StacImagery(url=f"{world.url}/elsewhere").search(Sensor.NAIP, BOUNDS, YEAR)
+            StacImagery(url=f"{world.url}/elsewhere").search(Sensor.NAIP, AROUND, YEAR)
     assert "SECRET" not in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -211,7 +215,7 @@ def test_an_unreachable_server_is_given_up_in_seconds() -> None:
         gone = world.url
     begun = time.monotonic()
     with pytest.raises(SourceUnavailableError, match="Check the address and the network") as error:
-        StacImagery(url=gone).search(Sensor.NAIP, BOUNDS, YEAR)
+        StacImagery(url=gone).search(Sensor.NAIP, AROUND, YEAR)
     assert time.monotonic() - begun < 8
     assert "\n" not in str(error.value)
 
@@ -234,3 +238,41 @@ def test_a_source_travels_to_workers() -> None:
     source = planetary_computer()
     assert source.signer is Signer.PLANETARY_COMPUTER
     assert pickle.loads(pickle.dumps(source)) == source  # noqa: S301 - our own
+
+
+def test_an_api_that_can_is_asked_for_what_is_read_and_no_clouds(tmp_path: Path) -> None:
+    """The rows are the same as of whole items, out of a fraction of the bytes."""
+    items = [
+        sentinel2_item(f"s{n}", f"2023-06-{n + 1:02}", 32610, GROUND, "https://x.org/s2") for n in range(9)
+    ]
+    for number, item in enumerate(items):
+        item["properties"]["eo:cloud_cover"] = 5.0 * number
+        item["assets"]["visual"] = {"href": "https://x.org/TCI.tif", "title": "x" * 1000}
+    for name in ("naip", "sentinel-2-l2a"):
+        folder = tmp_path / "stac" / name
+        folder.mkdir(parents=True)
+        (folder / "collection.json").write_text(json.dumps({"id": name, "links": []}))
+        (folder / "items.ndjson").write_text("")
+    lines = "\n".join(json.dumps(item).replace("https://x.org/", "imagery/") for item in items)
+    (tmp_path / "stac" / "sentinel-2-l2a" / "items.ndjson").write_text(lines)
+    with serve(tmp_path) as address:
+        clear = StacImagery(url=address, most_cloud_percent=20).search(Sensor.SENTINEL2, AROUND, YEAR)
+        every = StacImagery(url=address).search(Sensor.SENTINEL2, AROUND, YEAR)
+        asked = {"collections": ["sentinel-2-l2a"], "fields": {"include": FIELDS[Sensor.SENTINEL2]}}
+        answer = requests.post(f"{address}/search", json=asked, timeout=5)
+    assert clear["item_id"].to_pylist() == ["s0", "s1", "s2", "s3"]
+    assert every.num_rows == 9
+    assert set(answer.json()["features"][0]["assets"]) == {"B04", "B03", "B02", "SCL"}
+    assert len(answer.content) < len(lines) / 2
+
+
+@given(st.from_regex(r"https?://[ -~]{0,60}", fullmatch=True))
+def test_plain_addresses_are_taken_as_they_are(address: str) -> None:
+    """The short way and the long way round give the same, whatever the address."""
+    answers = []
+    for way in (unsigned, _taken_apart):
+        try:
+            answers.append(way(address))
+        except RefusedAddressError as refused:
+            answers.append(str(refused))
+    assert answers[0] == answers[1]

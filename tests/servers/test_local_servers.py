@@ -10,16 +10,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from pystac_client import Client
 from rasterio.windows import Window
 
+from gl10m.scene import acquisition as days
+from pipelines.sources.imagery import Sensor
+from pipelines.sources.items import item_table
+from pipelines.sources.stac import StacImagery
 from scripts.local_servers import LocalServers, Server, ServerError, State, WorldError
 
 SCRIPT = Path(__file__).parents[2] / "scripts/local_servers.py"
@@ -298,3 +305,15 @@ def test_the_real_catalogue_is_loaded_and_searched(tmp_path: Path) -> None:
             for item in expected["sentinel-2-l2a"].values()
             if item["properties"]["eo:cloud_cover"] < 2
         }
+
+        # The index of our own: fields, query and intersects of the real server give the rows of whole items.
+        for name, sensor in (("naip", Sensor.NAIP), ("sentinel-2-l2a", Sensor.SENTINEL2)):
+            whole, faults = item_table([expected[name][item] for item in sorted(expected[name])], sensor)
+            assert not faults
+            before = servers.searches()
+            imagery = StacImagery(url=servers.stac_url, most_cloud_percent=20, page_size=150)
+            always = days.Window(date(2010, 1, 1), date(2026, 1, 1))
+            found_rows = imagery.search(sensor, shapely.box(-180, -90, 180, 90), always)
+            clouds = np.nan_to_num(whole["cloud_cover"].to_numpy())
+            assert found_rows.equals(whole.filter(pa.array(clouds < 20)))
+            assert servers.searches() - before == (3 if sensor is Sensor.NAIP else 1)

@@ -12,7 +12,8 @@ import shapely
 from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
-from gl10m.manifest.schema import FETCHED, SCENES, SPLITS
+from gl10m.manifest.near_duplicates import with_neighbours
+from gl10m.manifest.schema import FETCHED, PLACED, SCENES, SPLITS, STORED
 from gl10m.scene.footprint import Footprint
 from gl10m.scene.grid import TILES
 from gl10m.store import codec
@@ -118,12 +119,12 @@ def build(root: Path, splits: dict[str, str] | None = None, **scenes: int) -> Pa
                 "shard": pa.array([path.name] * shard.scenes),
                 "row": pa.array(range(shard.scenes), pa.int32()),
             }
-            columns = part.select([name for name in SCENES.names if name not in place])
+            columns = part.select(STORED.names)
             for name, values in place.items():
                 columns = columns.append_column(name, values)
-            described.append(columns.cast(SCENES.schema))
+            described.append(columns.cast(PLACED.schema))
         write_index(index_path(root, region), paths)
-    table = pa.concat_tables(described)
+    table = with_neighbours(pa.concat_tables(described))
     parquet.write(root / "manifests/scenes.parquet", table, SCENES, METADATA)
     if splits is not None:
         chosen = [splits[str(state)] for state in table["state"].to_pylist()]
