@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gl10m.cli import EXIT_FAILURES, EXIT_INTERRUPTED, root_option
+
+if TYPE_CHECKING:
+    from gl10m.storage.place import Place
 
 
 class Listed(click.ParamType[tuple[str, ...]]):
@@ -80,7 +83,7 @@ def _flat(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
     "--dry-run", is_flag=True, help="Stop before any pixel is read and print what the rest would cost."
 )
 @root_option
-def build(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
+def build(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
     """Build a data set: OSM extracts and imagery to shards and manifests.
 
     A build can be stopped at any time; the same command goes on where it stopped. Changed parameters redo
@@ -214,7 +217,7 @@ def check_classes(file: Path) -> None:
 @click.command()
 @_states_option
 @root_option
-def estimate(states: tuple[tuple[str, ...], ...], root: Path) -> None:
+def estimate(states: tuple[tuple[str, ...], ...], root: "Place") -> None:
     """Print what a build would cost: scenes, requests, bytes, hours and disk.
 
     After `gl10m build --dry-run` the candidates are counted; before it, the paper's counts stand in.
@@ -235,7 +238,7 @@ def estimate(states: tuple[tuple[str, ...], ...], root: Path) -> None:
 @_osm_option
 @_config_option
 @root_option
-def coverage(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
+def coverage(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
     """Print the ground that each sensor shows: area, items, first and last day.
 
     A build writes it into manifests/coverage.parquet (GeoParquet). For states that are not there it is
@@ -265,7 +268,7 @@ def coverage(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands ov
 
 @click.command()
 @root_option
-def status(root: Path) -> None:
+def status(root: "Place") -> None:
     """Say how far a build is, while it runs and afterwards.
 
     \b

@@ -1,12 +1,12 @@
 """What a build costs, from the rows it will ask for and the measured cost of one."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from gl10m.report.funnel import published
 from gl10m.scene.states import states
+from gl10m.storage.place import Place, below, readable
 from pipelines.execution.journal import Journal
 
 LR_REQUESTS, LR_BYTES = 11, 1.3e6
@@ -53,7 +53,7 @@ class Cost:
         return self.survivors * CPU_SECONDS / 3600
 
 
-def describe(regions: tuple[str, ...], root: Path) -> str:
+def describe(regions: tuple[str, ...], root: Place) -> str:
     """The estimate as text.
 
     Args:
@@ -98,7 +98,7 @@ def describe_matched(matched: float) -> str:
     )
 
 
-def _counted(root: Path, region: str) -> int | None:
+def _counted(root: Place, region: str) -> int | None:
     """Matched candidates of a region, where a build or a dry run has counted them."""
-    found = sorted((Journal(root).folder / "stages" / region).glob("matching-*.kept.parquet"))
-    return pq.read_metadata(found[0]).num_rows if found else None
+    found = below(Journal(root).folder / "stages" / region, "matching-*.kept.parquet")
+    return pq.read_metadata(readable(found[0])).num_rows if found else None

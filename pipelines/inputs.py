@@ -6,13 +6,15 @@ from pathlib import Path
 
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.states import REGION_CODE, states
+from gl10m.storage.cache import cache_folder
+from gl10m.storage.place import Place
+from pipelines.execution.journal import key_of
 from pipelines.execution.lock import WORK
 from pipelines.region import Sources
 from pipelines.sources.asset_urls import unsigned
 from pipelines.sources.demo import DemoImagery
 from pipelines.sources.extracts import (
     Extract,
-    cache_folder,
     existing,
     local_extract,
     pinned_extract,
@@ -39,7 +41,7 @@ class SourceError(ValueError):
 class BuildRequest:
     """What `gl10m build` was asked for."""
 
-    root: Path
+    root: Place
     regions: tuple[str, ...]
     source: str = "planetary-computer"
     lr_source: str = "planetary-computer"
@@ -52,6 +54,13 @@ class BuildRequest:
     scheduler: str | None = None
     limit: int | None = None
     dry_run: bool = False
+
+    @property
+    def world(self) -> Path:
+        """Folder of the demo world: in the data set, or in the cache where that is in a bucket."""
+        if isinstance(self.root, Path):
+            return self.root / WORLD
+        return cache_folder() / "worlds" / key_of(str(self.root))
 
     @property
     def synthetic(self) -> bool:
@@ -139,7 +148,7 @@ def find_extract(request: BuildRequest, region: str, files: dict[str, Path | str
     if given is not None:
         return remote_extract(given, cache_folder()) if isinstance(given, str) else local_extract(given)
     if request.synthetic:
-        demo = local_extract(request.root / WORLD / "osm" / f"{region}.osm.pbf")
+        demo = local_extract(request.world / "osm" / f"{region}.osm.pbf")
         return replace(demo, licence="synthetic")
     return pinned_extract(region, cache_folder(), request.root / WORK / "extracts" / f"{region}.json")
 
@@ -161,7 +170,7 @@ def _open(name: str, request: BuildRequest, stack: contextlib.ExitStack) -> Imag
     if name == "planetary-computer":
         return planetary_computer()
     if name == "synthetic":
-        address = stack.enter_context(serve(request.root / WORLD))
+        address = stack.enter_context(serve(request.world))
         return DemoImagery(address)
     if request.stac_url is None:
         raise SourceError("--source stac needs the address of a STAC API: --stac-url https://host/stac/v1")
