@@ -1,5 +1,6 @@
 """The commands that build: classes, world, estimate, candidates, coverage, build, status."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,29 @@ class Listed(click.ParamType[tuple[str, ...]]):
 
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class InputFile(click.ParamType[Path]):
+    """A file, or an object of a bucket, which is copied to this machine."""
+
+    name = "file or address"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        """Read one argument."""
+        from gl10m.storage.address import is_address
+        from gl10m.storage.place import cached, object_at
+
+        if isinstance(value, str) and is_address(value):
+            return cached(object_at(value))
+        return Path(os.fsdecode(_FILE.convert(value, param, ctx)))
+
+
+_INPUT = InputFile()
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _SOURCES = click.Choice(["planetary-computer", "stac", "synthetic"])
 
@@ -44,11 +68,11 @@ _osm_option = click.option(
     "--osm",
     type=str,
     multiple=True,
-    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s) address: FILE for one state, "
+    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s), s3, gs or az address: FILE for one state, "
     "CODE=FILE for several. Without it the states' extracts are downloaded from Geofabrik, once, and kept.",
 )
 _class_map_option = click.option(
-    "--class-map", type=_FILE, help="Your own class map; the 66 classes if not given."
+    "--class-map", type=_INPUT, help="Your own class map, a file or s3://...; the 66 classes if not given."
 )
 _source_option = click.option(
     "--source",
@@ -58,7 +82,7 @@ _source_option = click.option(
     help="Where imagery comes from.",
 )
 _stac_url_option = click.option("--stac-url", help="Address of the STAC API for --source stac.")
-_config_option = click.option("--config", type=_FILE, help="TOML with a section for each stage.")
+_config_option = click.option("--config", type=_INPUT, help="TOML with a section for each stage.")
 
 
 def _flat(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.states import REGION_CODE, states
+from gl10m.storage.address import is_address
 from gl10m.storage.cache import cache_folder
-from gl10m.storage.place import Place
+from gl10m.storage.place import Place, cached, object_at
 from pipelines.execution.journal import key_of
 from pipelines.execution.lock import WORK
 from pipelines.region import Sources
@@ -111,7 +112,7 @@ def osm_files(request: BuildRequest) -> dict[str, Path | str]:
                 f"--osm gives {code.upper()} two files, {files[code.upper()]} and {name}. Join them first, "
                 "for instance with `osmium merge`, or build them as two regions."
             )
-        files[code.upper()] = _address(name) if "://" in name else existing(Path(name))
+        files[code.upper()] = _given(name)
     unknown = [region for region in request.regions if region not in files and region not in states()]
     if unknown:
         raise UnknownRegionError(
@@ -121,8 +122,12 @@ def osm_files(request: BuildRequest) -> dict[str, Path | str]:
     return files
 
 
-def _address(name: str) -> str:
-    """An address as it was given, if it is one that is read."""
+def _given(name: str) -> Path | str:
+    """A file at hand, an object of a bucket copied to this machine, or an address that is read later."""
+    if is_address(name):
+        return cached(object_at(name))
+    if "://" not in name:
+        return existing(Path(name))
     unsigned(name)
     return name
 

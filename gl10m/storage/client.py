@@ -293,7 +293,10 @@ def _missing(address: str, key: str, text: str) -> ObjectNotFoundError:
 def _unavailable(address: str, key: str, text: str) -> StorageError | ObjectNotFoundError:
     if "NoSuchBucket" in text or "ContainerNotFound" in text:
         return _missing(address, key, text)
-    if any(sign in text for sign in ("169.254.169.254", "metadata.google", "metadata.gce", "Missing")):
+    if any(
+        sign in text
+        for sign in ("169.254.169.254", "/latest/api/token", "metadata.google", "metadata.gce", "Missing")
+    ):
         return StorageDeniedError(
             f"no credentials for {address} in the environment ({_reason(text)}). Set AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY (or AWS_SKIP_SIGNATURE=true for a public bucket), "

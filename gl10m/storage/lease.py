@@ -139,6 +139,7 @@ class Lease:
             client.put_if(self.address, register.REGISTER, self._register.encode(), None)
         except ObjectChangedError:
             return
+        client.delete(self.address, register.REGISTER)
         raise UnsafeStoreError(
             f"the store of {self.address} does not do conditional puts (If-None-Match), by which two builds are "
             "kept apart. Build into a folder and copy it there."
@@ -232,7 +233,7 @@ def _identity() -> tuple[str, str]:
     """This machine's boot and process namespace, and this process; empty where they cannot be told."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        namespace = os.readlink("/proc/self/ns/pid")
+        namespace = Path("/proc/self/ns/pid").readlink()
         return f"{boot} {namespace}", _process(os.getpid())
     except OSError:
         return "", ""

@@ -62,12 +62,15 @@ class BucketRoot:
                 self.lease, self._files = None, None
 
     def upload(self, name: str, file: Path) -> Entry:
-        """Put a file where its publication by the present holder will name it."""
+        """Put a file where its publication by the present holder will name it; the same again is not put."""
         if self.lease is None:
             raise lease.LeaseLostError(f"nobody holds {self.address}; nothing is put there")
-        key = register.key_for(name, self.lease.token)
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        known = self.lease.files.get(name)
+        if known is not None and known.sha256 == digest:
+            return known
+        key = register.key_for(name, self.lease.token)
         client.put(self.address, key, file)
         return Entry(key, file.stat().st_size, digest)
 
@@ -285,6 +288,19 @@ def place_of(given: "str | os.PathLike[str] | BucketPath") -> Place:
     if mark and scheme.isalnum():
         raise StorageAddressError(f"a place is a folder, file://, s3://, gs:// or az://; got {shown(text)!r}")
     return Path(text)
+
+
+def object_at(address: str) -> BucketPath:
+    """One object by its address, s3://BUCKET/SOME/FILE: an input, no file of a data set.
+
+    Raises:
+        StorageAddressError: it names no object.
+    """
+    parsed = BucketAddress.parse(address)
+    folder, _, name = parsed.prefix.rpartition("/")
+    if not name:
+        raise StorageAddressError(f"an object is s3://BUCKET/FILE; got {shown(address)!r}")
+    return BucketPath(BucketRoot(str(BucketAddress(parsed.scheme, parsed.bucket, folder))), name)
 
 
 def below(folder: Place, pattern: str) -> list[Place]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gl10m.scene.footprint import FOOTPRINT_DEGREES
 from gl10m.scene.grid import TILES
 from gl10m.scene.tile_labels import unpack_tile_labels
+from gl10m.storage.client import ObjectNotFoundError
 from gl10m.storage.place import Place, cached
 from gl10m.store import codec
 from gl10m.store.byte_source import ByteRange, ByteSource, byte_source
@@ -35,6 +36,8 @@ from gl10m.store.shard import REMEDY, column
 INDEX_REMEDY = "Delete it and run the same `gl10m build` again, which makes it anew from the shards."
 """What to do about a missing or damaged index."""
 
+REPLACED = "A later build has replaced it, or it was deleted. Open the data set anew."
+"""What to do about an object that is no longer there."""
 
 _BOUNDS_TOLERANCE = 1e-9
 """Degrees by which a footprint's side may miss its length: rounding, a tenth of a millimetre."""
@@ -266,7 +269,8 @@ class RegionReader:
         try:
             contents = self._source.read(ranges)
         except FileNotFoundError as error:
-            raise ShardNotFoundError(f"{_missing(ranges[0].shard, self.index)}. {REMEDY}") from error
+            remedy = REPLACED if isinstance(error, ObjectNotFoundError) else REMEDY
+            raise ShardNotFoundError(f"{_missing(ranges[0].shard, self.index)}. {remedy}") from error
         for wanted, content in zip(ranges, contents, strict=True):
             if len(content) != wanted.end - wanted.start:
                 raise StoreError(
