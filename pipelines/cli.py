@@ -68,8 +68,9 @@ _osm_option = click.option(
     "--osm",
     type=str,
     multiple=True,
-    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s), s3, gs or az address: FILE for one state, "
-    "CODE=FILE for several. Without it the states' extracts are downloaded from Geofabrik, once, and kept.",
+    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s), s3, gs or az address: FILE for one "
+    "state, CODE=FILE for several. Without it the states' extracts are downloaded from Geofabrik, once, "
+    "and kept.",
 )
 _class_map_option = click.option(
     "--class-map", type=_INPUT, help="Your own class map, a file or s3://...; the 66 classes if not given."

@@ -36,8 +36,8 @@ class ManifestNotFoundError(FileNotFoundError):
 def replacing(path: Place) -> Iterator[Path]:
     """A temporary neighbour of `path` that takes its place when the block ends well.
 
-    The bytes are on the disk before the name is. A block that fails leaves nothing. What goes into a bucket is
-    written on this machine first and put as a whole.
+    The bytes are on the disk before the name is. A block that fails leaves nothing. What goes into a bucket
+    is written on this machine first and put as a whole.
     """
     if not isinstance(path, Path):
         with tempfile.TemporaryDirectory(prefix="gl10m-") as scratch:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 SCHEMES: Final = ("s3", "gs", "az")
-"""Amazon S3 and what speaks its language, Google Cloud Storage, Azure Blob Storage; spelled as fsspec does."""
+"""Amazon S3 and what speaks its language, Google Cloud Storage, Azure Blob Storage; as fsspec spells them."""
 
 _ADDRESS = re.compile(r"(s3|gs|az)://([A-Za-z0-9][A-Za-z0-9._-]{1,221})(?:/(.*))?", re.DOTALL)
 _PART = re.compile(r"[A-Za-z0-9_.=+,-]{1,255}")
@@ -47,8 +47,8 @@ class BucketAddress:
         plain = all(_PART.fullmatch(part) and part not in {".", ".."} for part in parts)
         if found is None or not plain:
             raise StorageAddressError(
-                "an address in a bucket is s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX, of "
-                "letters, digits and . _ - = + , alone. Credentials, endpoint and region come from the "
+                "an address in a bucket is s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX, "
+                "of letters, digits and . _ - = + , alone. Credentials, endpoint and region come from the "
                 f"environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_*); got {shown(text)!r}"
             )
         return cls(found[1], found[2], "/".join(parts))

@@ -28,14 +28,12 @@ AT_ONCE: Final = 16
 _PART_BYTES = 16 << 20
 """Objects longer than this are put in parts of it; the store makes the object when it has all."""
 
-_RETRIES = 8
-_PATIENCE = timedelta(seconds=30)
+RETRIES: Final = 8
+PATIENCE: Final = timedelta(seconds=30)
 """An answer 429 or 5xx, or none, is asked for again with growing pauses for so long at most."""
 
 _CONNECT, _TRANSFER = "5s", "120s"
 """Longest wait for a connection, and for one request with its body."""
-
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
 
 _STATUS = re.compile(r"status code: (\d{3}[A-Za-z ]*)")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
@@ -191,12 +189,17 @@ def _perform(operation: Callable[..., Any], address: str, *arguments: Any) -> An
 @functools.cache
 def _store(address: str) -> ObjectStore:
     """The client of one place; credentials, endpoint and region come from the environment."""
-    plain = any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS)
     return from_url(
         address,
-        client_options={"allow_http": plain, "connect_timeout": _CONNECT, "timeout": _TRANSFER},
-        retry_config={"max_retries": _RETRIES, "retry_timeout": _PATIENCE},
+        # Plain HTTP is used where the environment names such an endpoint; the stores' own are HTTPS.
+        client_options={"allow_http": True, "connect_timeout": _CONNECT, "timeout": _TRANSFER},
+        retry_config={"max_retries": RETRIES, "retry_timeout": PATIENCE},
     )
+
+
+def forget() -> None:
+    """Make the clients anew, from an environment that has changed."""
+    _store.cache_clear()
 
 
 @functools.cache
@@ -274,8 +277,8 @@ def _told(address: str, key: str) -> Iterator[None]:
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
         raise StorageDeniedError(
             f"{address} may not be read or written with the credentials of the environment "
-            f"({_reason(str(error))}). Check AWS_*, GOOGLE_APPLICATION_CREDENTIALS or AZURE_*, and the rights on "
-            "the bucket; then run the same command again."
+            f"({_reason(str(error))}). Check AWS_*, GOOGLE_APPLICATION_CREDENTIALS or AZURE_*, and the "
+            "rights on the bucket; then run the same command again."
         ) from None
     except (exceptions.BaseError, OSError, ValueError) as error:
         raise _unavailable(address, key, str(error)) from None

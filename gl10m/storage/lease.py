@@ -123,9 +123,9 @@ class Lease:
             stands = register.read(self.address)
             by = stands.register.claim.holder if stands and stands.register.claim else "somebody else"
             raise LeaseLostError(
-                f"{by} took {self.address} over because this process did not renew its lease in time. Nothing "
-                "was published; what was fetched is kept. Run the same command again when nobody else builds "
-                "there."
+                f"{by} took {self.address} over because this process did not renew its lease in time. "
+                "Nothing was published; what was fetched is kept. Run the same command again when nobody "
+                "else builds there."
             ) from None
         self._register = wanted
 
@@ -141,8 +141,8 @@ class Lease:
             return
         client.delete(self.address, register.REGISTER)
         raise UnsafeStoreError(
-            f"the store of {self.address} does not do conditional puts (If-None-Match), by which two builds are "
-            "kept apart. Build into a folder and copy it there."
+            f"the store of {self.address} does not do conditional puts (If-None-Match), by which two builds "
+            "are kept apart. Build into a folder and copy it there."
         )
 
 

@@ -92,8 +92,18 @@ class BucketRoot:
                 client.delete(self.address, entry.key)
 
     def clear(self) -> None:
-        """Delete what publications that were cut short have put."""
-        for key in register.strays(self.address, self.files):
+        """Delete what publications that were cut short have put.
+
+        Raises:
+            LeaseLostError: somebody else took over; nothing is deleted.
+            StorageError: the store refuses, or does not answer.
+        """
+        if self.lease is None:
+            raise lease.LeaseLostError(f"nobody holds {self.address}; nothing is deleted there")
+        strays = register.strays(self.address, self.lease.files)
+        # Held after the listing means held while it was made: none of these is a successor's.
+        self.lease.renew()
+        for key in strays:
             client.delete(self.address, key)
 
     def __reduce__(self) -> tuple[type["BucketRoot"], tuple[str]]:
@@ -306,8 +316,8 @@ def object_at(address: str) -> BucketPath:
 def below(folder: Place, pattern: str) -> list[Place]:
     """Files and folders directly in a folder whose name fits, sorted; none where there is no folder."""
     if isinstance(folder, Path):
-        return list(sorted(folder.glob(pattern)))
-    return list(sorted(folder.glob(pattern)))
+        return [*sorted(folder.glob(pattern))]
+    return [*sorted(folder.glob(pattern))]
 
 
 def readable(place: Place) -> Any:  # noqa: ANN401 - a path or a file, as pyarrow takes either

@@ -1,6 +1,6 @@
 """A process that talks to object stores for one that was forked and cannot.
 
-The engine of obstore lives in threads, which a fork does not copy: used again in the child, it waits for ever.
+The engine of obstore lives in threads, which a fork does not copy: used again in the child, it never answers.
 DataLoader workers are such children by default on Linux before Python 3.14. A child starts this module as a
 fresh program and hands it each operation over a pipe; it ends when the pipe does.
 """

@@ -23,6 +23,9 @@ from gl10m.store.shard import REMEDY, open_shard
 FOREIGN = "Move it elsewhere: data/ and index/ hold what `gl10m build` wrote, and nothing else."
 """What to do about a file that no index names."""
 
+UNNAMED = "The next `gl10m build` deletes it if a build left it there; move anything else elsewhere."
+"""What to do about such an object in a bucket."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -224,7 +227,7 @@ def _check_readable(root: Place, declared: Table) -> Iterator[Problem]:
 def _foreign_files(root: Place, known: set[str]) -> Iterator[Problem]:
     if isinstance(root, BucketPath):
         for key in unnamed(root.root.address, root.root.files):
-            yield Problem(key, None, f"{REGISTER} does not name it.", FOREIGN)
+            yield Problem(key, None, f"{REGISTER} does not name it.", UNNAMED)
         return
     for folder, names in ((SHARDS, known), (INDEXES, {f"{region}.arrow" for region in regions_of(root)})):
         for path in sorted((root / folder).glob("*")):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gl10m.storage import client
+from gl10m.storage import client, lease
+from gl10m.storage.lease import Lease
 from gl10m.storage.place import BucketPath, place_of
 from tests.storage.object_server import CREDENTIALS, Proxy, make_bucket, object_server
 
@@ -28,11 +29,11 @@ def s3(s3_server: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.address)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    client._store.cache_clear()
+    client.forget()
     s3_server.forget()
     yield s3_server
     s3_server.forget()
-    client._store.cache_clear()
+    client.forget()
 
 
 @pytest.fixture
@@ -52,3 +53,17 @@ def new_root(s3: Proxy) -> Callable[[], BucketPath]:
 @pytest.fixture
 def root(new_root: Callable[[], BucketPath]) -> BucketPath:
     return new_root()
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, float], Lease]:
+    """A lease as a process of another machine would take it, which then is silent."""
+
+    def take(address: str, seconds: float) -> Lease:
+        taken = Lease(address, "a" * 12)
+        with monkeypatch.context() as patched:
+            patched.setattr(lease, "_identity", lambda: ("another machine", "17 4711"))
+            taken.acquire(seconds)
+        return taken
+
+    return take

@@ -1,4 +1,4 @@
-"""A real S3 server process on the loopback, and a proxy before it that counts requests and can refuse them."""
+"""A real S3 server process on the loopback, and a proxy before it that counts and refuses requests."""
 
 import contextlib
 import http.client

@@ -134,7 +134,7 @@ def test_two_builds_at_once_one_says_who_holds_the_bucket_and_exits_with_4(
 REFUSED: dict[str, Callable[[str, str], int | None]] = {
     "fragments": lambda method, path: 503 if method == "PUT" and "/fragments/" in path else None,
     "shards": lambda method, path: 503 if method in {"PUT", "POST"} and "/data/" in path else None,
-    "everything": lambda method, path: 503,
+    "everything": lambda *_: 503,
 }
 
 

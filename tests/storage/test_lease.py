@@ -54,20 +54,6 @@ def test_the_lease_of_a_process_killed_on_this_machine_is_free_at_once(root: Buc
         pass
 
 
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, float], Lease]:
-    """A lease as a process of another machine would take it, which then is silent."""
-
-    def take(address: str, seconds: float) -> Lease:
-        taken = Lease(address, "a" * 12)
-        with monkeypatch.context() as patched:
-            patched.setattr(lease, "_identity", lambda: ("another machine", "17 4711"))
-            taken.acquire(seconds)
-        return taken
-
-    return take
-
-
 def test_a_silent_holder_elsewhere_is_taken_over_when_its_time_is_up_and_publishes_nothing(
     root: BucketPath, elsewhere: Callable[[str, float], Lease]
 ) -> None:
@@ -76,7 +62,7 @@ def test_a_silent_holder_elsewhere_is_taken_over_when_its_time_is_up_and_publish
     with held(root.root.address) as taken:
         taken.commit({"data/new.parquet": Entry("data/new.parquet", 3, None)})
         before = client.read(root.root.address, register.REGISTER)[0]
-        with pytest.raises(LeaseLostError, match="took .* over .* Nothing was published"):
+        with pytest.raises(LeaseLostError, match=r"took .* over .* Nothing was published"):
             zombie.commit({"data/zombie.parquet": Entry("data/zombie.parquet", 3, None)})
         with pytest.raises(LeaseLostError):
             zombie.renew()
@@ -114,7 +100,7 @@ def test_a_holder_that_renews_keeps_it(root: BucketPath) -> None:
 def test_a_put_whose_answer_was_lost_is_no_defeat(s3: Proxy, root: BucketPath) -> None:
     """The store has the new register, the client gets 503, sends it again and is told that it came second."""
     with held(root.root.address) as taken:
-        lost = []
+        lost: list[str] = []
 
         def lose(method: str, path: str) -> int | None:
             if method == "PUT" and path.endswith("gl10m.json") and not lost:

@@ -14,7 +14,8 @@ from gl10m.storage import client
 from gl10m.storage.client import ObjectNotFoundError, StorageDeniedError, StorageUnavailableError
 from gl10m.storage.place import BucketPath, cached, object_at, place_of
 from gl10m.store import codec
-from gl10m.store.reader import DataSetNotFoundError, ShardNotFoundError
+from gl10m.store.layout import index_path
+from gl10m.store.reader import DataSetNotFoundError, RegionIndex, ShardNotFoundError, open_index
 from tests.storage.object_server import Proxy, publish
 from tests.store.small_scenes import build
 
@@ -58,6 +59,11 @@ def test_samples_are_those_of_the_folder(both: tuple[Path, BucketPath]) -> None:
     assert torch.equal(remote.scene(2).hr(everything), local.scene(2).hr(everything))
 
 
+def index_of(dataset: GL10MDataset) -> RegionIndex:
+    """The index of the first region."""
+    return open_index(index_path(dataset.root, dataset.scene_ids[0][:2]))
+
+
 def gets(s3: Proxy) -> list[tuple[str, int]]:
     return [(path, size) for path, size in s3.sent("GET") if "/data/" in path]
 
@@ -66,9 +72,10 @@ def test_the_lr_image_of_a_scene_is_one_request_of_its_own_bytes(
     s3: Proxy, both: tuple[Path, BucketPath]
 ) -> None:
     dataset = GL10MDataset(both[1])
+    own = int(index_of(dataset).column("lr_length")[0])
     s3.forget()
     dataset.scene(0).lr()
-    assert [size for _, size in s3.sent("GET")] == [int(dataset._readers[0].index.column("lr_length")[0])]
+    assert [size for _, size in s3.sent("GET")] == [own]
     assert len(s3.requests) == 1
 
 
@@ -90,19 +97,17 @@ def photographs(monkeypatch: pytest.MonkeyPatch) -> None:
     fine = np.random.default_rng(1).integers(0, 24, (3, 268, 268), np.uint8)
     picture = codec.encode_tile((noise[:, :268, :268] // 2 + fine).astype(np.uint8))
     assert 25_000 < len(picture) < 45_000
-    monkeypatch.setattr("tests.store.small_scenes.tile_jpeg", lambda scene, tile: picture)
+    monkeypatch.setattr("tests.store.small_scenes.tile_jpeg", lambda *_: picture)
 
 
 @pytest.mark.usefixtures("photographs")
 def test_twelve_tiles_cost_little_more_than_their_own_bytes(s3: Proxy, root: BucketPath) -> None:
     build(root, CA=8)
     dataset = GL10MDataset(root, tiles=12)
-    own = 0
+    lengths, lr_lengths = index_of(dataset).column("hr_length"), index_of(dataset).column("lr_length")
     s3.forget()
-    for index in range(len(dataset)):
-        tiles = dataset[index]["tiles"].numpy()
-        own += int(dataset._readers[0].index.column("hr_length")[index][tiles].sum())
-        own += int(dataset._readers[0].index.column("lr_length")[index])
+    drawn = [sample["tiles"].numpy() for sample in samples(dataset)]
+    own = sum(int(lengths[row][tiles].sum() + lr_lengths[row]) for row, tiles in enumerate(drawn))
     read = sum(size for _, size in gets(s3))
     assert read <= 1.2 * own
     assert len(gets(s3)) <= 13 * len(dataset)
@@ -121,12 +126,11 @@ def test_opening_a_data_set_asks_for_little_and_again_for_less(
     assert len(s3.requests) == 1
 
 
-def test_an_index_that_changed_is_fetched_anew(s3: Proxy, root: BucketPath) -> None:
+def test_an_index_that_changed_is_fetched_anew(root: BucketPath) -> None:
     build(root, CA=2)
     assert len(GL10MDataset(str(root))) == 2
     build(root, CA=3)
     assert len(GL10MDataset(str(root))) == 3
-    del s3
 
 
 @pytest.mark.parametrize(
@@ -143,18 +147,17 @@ def test_workers_of_every_kind_read_the_same(both: tuple[Path, BucketPath], meth
         assert_equal(own, other)
 
 
-def test_an_error_in_a_forked_worker_is_told(s3: Proxy, both: tuple[Path, BucketPath]) -> None:
+def test_an_error_in_a_forked_worker_is_told(both: tuple[Path, BucketPath]) -> None:
     remote = GL10MDataset(both[1])
-    for name, _ in list(remote._readers[0]._source.objects.values()):  # type: ignore[attr-defined]
-        client.delete(both[1].root.address, name)
-    del s3
+    for entry in both[1].root.files.values():
+        client.delete(both[1].root.address, entry.key)
     with pytest.raises(ShardNotFoundError, match="CA-00000-of-00001"):
         next(iter(DataLoader(remote, batch_size=None, num_workers=1, multiprocessing_context="fork")))
 
 
 def test_a_pickled_data_set_reads_what_it_read(both: tuple[Path, BucketPath]) -> None:
     dataset = GL10MDataset(both[1], tiles=3)
-    again = pickle.loads(pickle.dumps(dataset))
+    again = pickle.loads(pickle.dumps(dataset))  # noqa: S301 - our own
     assert_equal(again[1], dataset[1])
 
 
@@ -175,18 +178,17 @@ REFUSALS: dict[str, tuple[int, type[Exception], str]] = {
 def test_a_refusal_is_told_with_what_to_do(
     s3: Proxy, both: tuple[Path, BucketPath], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_RETRIES", 1)
-    client._store.cache_clear()
+    monkeypatch.setattr(client, "RETRIES", 1)
+    client.forget()
     status, error, word = REFUSALS[kind]
-    s3.fault = lambda method, path: status
+    s3.fault = lambda *_: status
     with pytest.raises(error, match=word) as told:
         GL10MDataset(str(both[1]))
     assert "canary" not in str(told.value)
     assert "Debug source" not in str(told.value)
 
 
-def test_no_bucket_and_no_data_set_are_told_apart(root: BucketPath, s3: Proxy) -> None:
-    del s3
+def test_no_bucket_and_no_data_set_are_told_apart(root: BucketPath) -> None:
     with pytest.raises(DataSetNotFoundError, match="no data set in s3://"):
         GL10MDataset(str(root))
     with pytest.raises(ObjectNotFoundError, match="there is no bucket s3://no-such-bucket"):
@@ -199,8 +201,8 @@ def test_without_credentials_it_says_which_are_looked_for(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(client, "_RETRIES", 1)
-    client._store.cache_clear()
+    monkeypatch.setattr(client, "RETRIES", 1)
+    client.forget()
     with pytest.raises(StorageDeniedError, match="AWS_ACCESS_KEY_ID"):
         GL10MDataset(str(root))
 

@@ -1,8 +1,11 @@
-"""A data set in a bucket: the bytes of one in a folder, and after any kind of end the old one or the new one."""
+"""A data set in a bucket: the bytes of one in a folder; after any end the old one or the new one."""
 
 import subprocess
 import sys
+import tempfile
 import textwrap
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +14,7 @@ import pytest
 from gl10m.report import splitting
 from gl10m.storage import client, register
 from gl10m.storage.client import StorageUnavailableError
-from gl10m.storage.lease import LeaseHeldError, held
+from gl10m.storage.lease import Lease, LeaseHeldError, LeaseLostError, held
 from gl10m.storage.place import BucketPath, below, place_of
 from gl10m.store.integrity import verify
 from pipelines.execution.journal import BucketTransaction, Journal
@@ -187,7 +190,7 @@ def test_a_store_that_refuses_now_and_then_is_asked_again(
 def test_a_store_that_is_down_stops_the_publication_and_loses_nothing(
     s3: Proxy, root: BucketPath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_RETRIES", 1)
+    monkeypatch.setattr(client, "RETRIES", 1)
     build(root, CA=2)
     before = contents(root)
     s3.fault = lambda method, path: 503 if method == "PUT" and "/data/" in path else None
@@ -203,10 +206,10 @@ def test_a_journal_in_a_bucket_does_not_take_a_refusal_for_damage(
     s3: Proxy, root: BucketPath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stage read back while the store is down is not computed again, and no fragment is thrown away."""
-    monkeypatch.setattr(client, "_RETRIES", 0)
+    monkeypatch.setattr(client, "RETRIES", 0)
     journal = Journal(root)
     journal.table("items", "CA", "k", lambda: pa.table({"a": [1]}))
-    s3.fault = lambda method, path: 503 if method in {"GET", "HEAD"} else None
+    s3.fault = lambda method, _: 503 if method in {"GET", "HEAD"} else None
     with pytest.raises(StorageUnavailableError):
         journal.table("items", "CA", "k", lambda: pa.table({"a": [2]}))
     s3.fault = None
@@ -230,3 +233,26 @@ def clear(root: BucketPath) -> None:
     fresh = place(root)
     with fresh.root.held():
         BucketTransaction(fresh.root).recover()
+
+
+def test_a_zombie_that_pauses_while_it_clears_deletes_nothing_of_its_successor(
+    root: BucketPath, elsewhere: Callable[[str, float], Lease], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It read the register, was taken over, and then lists what its successor has put and not yet named."""
+    zombie, successor = place(root), place(root)
+    zombie.root.lease = elsewhere(root.root.address, 1.0)
+    time.sleep(2.2)
+    with successor.root.held():
+        source = build_file(successor)
+        monkeypatch.setattr(register, "strays", lambda *_: [source.key])
+        with pytest.raises(LeaseLostError):
+            zombie.root.clear()
+        successor.root.commit({"data/a.parquet": source}, set())
+    assert (place(root) / "data" / "a.parquet").read_bytes() == b"new"
+
+
+def build_file(root: BucketPath) -> register.Entry:
+    """A file that is put and not named yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "a").write_bytes(b"new")
+        return root.root.upload("data/a.parquet", Path(folder) / "a")
