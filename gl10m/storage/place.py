@@ -101,8 +101,9 @@ class BucketRoot:
         if self.lease is None:
             raise lease.LeaseLostError(f"nobody holds {self.address}; nothing is deleted there")
         strays = register.strays(self.address, self.lease.files)
-        # Held after the listing means held while it was made: none of these is a successor's.
-        self.lease.renew()
+        if strays:
+            # Held after the listing means held while it was made: none of these is a successor's.
+            self.lease.renew()
         for key in strays:
             client.delete(self.address, key)
 

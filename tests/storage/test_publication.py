@@ -19,6 +19,7 @@ from gl10m.storage.place import BucketPath, below, place_of
 from gl10m.store.integrity import verify
 from pipelines.execution.journal import BucketTransaction, Journal
 from pipelines.execution.lock import BuildLockedError, is_locked, locked
+from pipelines.sources.partial_file import recall, remember
 from tests.storage.object_server import Proxy
 from tests.store.small_scenes import build
 
@@ -214,6 +215,13 @@ def test_a_journal_in_a_bucket_does_not_take_a_refusal_for_damage(
         journal.table("items", "CA", "k", lambda: pa.table({"a": [2]}))
     s3.fault = None
     assert journal.table("items", "CA", "k", lambda: pa.table({"a": [3]})).to_pydict() == {"a": [1]}
+
+
+def test_a_record_beside_the_journal_is_kept_in_the_bucket(root: BucketPath) -> None:
+    pin = root / ".gl10m" / "extracts" / "CA.json"
+    assert recall(pin) == {}
+    remember(pin, {"name": "california.osm.pbf"})
+    assert recall(pin) == {"name": "california.osm.pbf"}
 
 
 def place(root: BucketPath) -> BucketPath:
