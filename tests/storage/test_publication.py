@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from gl10m.cli import main
 from gl10m.report import splitting
 from gl10m.storage import client, register
 from gl10m.storage.client import StorageUnavailableError
@@ -201,6 +202,34 @@ def test_a_store_that_is_down_stops_the_publication_and_loses_nothing(
     assert contents(root) == before
     build(root, CA=3)
     assert verify(place(root), deep=True) == []
+
+
+def test_an_object_put_in_parts_is_there_whole_or_not_at_all(
+    s3: Proxy, root: BucketPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "RETRIES", 1)
+    content = bytes(range(256)) * (80 << 10)
+    (tmp_path / "large").write_bytes(content)
+    s3.fault = lambda _, path: 503 if "partNumber=2" in path else None
+    with pytest.raises(StorageUnavailableError):
+        client.put(root.root.address, "data/large", tmp_path / "large")
+    s3.fault = None
+    assert objects(root) == set()
+    client.put(root.root.address, "data/large", tmp_path / "large")
+    assert client.read(root.root.address, "data/large")[0] == content
+
+
+def test_the_command_exits_with_4_where_somebody_else_writes(
+    root: BucketPath, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(root, CA=2)
+    monkeypatch.setattr("sys.argv", ["gl10m", "split", "--root", str(root)])
+    with held(root.root.address), pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 4
+    assert "who holds it until" in capsys.readouterr().err
+    main()
+    assert "split 2 scenes by state" in capsys.readouterr().out
 
 
 def test_a_journal_in_a_bucket_does_not_take_a_refusal_for_damage(
