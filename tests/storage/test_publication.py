@@ -18,6 +18,7 @@ from gl10m.storage.client import StorageUnavailableError
 from gl10m.storage.lease import Lease, LeaseHeldError, LeaseLostError, held
 from gl10m.storage.place import BucketPath, below, place_of
 from gl10m.store.integrity import verify
+from pipelines.execution.fragments import read_scene
 from pipelines.execution.journal import BucketTransaction, Journal
 from pipelines.execution.lock import BuildLockedError, is_locked, locked
 from pipelines.sources.partial_file import recall, remember
@@ -99,7 +100,8 @@ def test_a_split_waits_for_no_build_and_says_so(root: BucketPath) -> None:
 KILLED = """
     import os, signal, sys
     import obstore
-    from pipelines.execution.journal import BucketTransaction
+    from pipelines.execution.fragments import read_scene
+from pipelines.execution.journal import BucketTransaction
     from gl10m.storage.place import place_of
 
     root, steps = place_of(sys.argv[1]), int(sys.argv[2])
@@ -232,18 +234,26 @@ def test_the_command_exits_with_4_where_somebody_else_writes(
     assert "split 2 scenes by state" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("whole_bytes", [0, 1 << 20])
 def test_a_journal_in_a_bucket_does_not_take_a_refusal_for_damage(
-    s3: Proxy, root: BucketPath, monkeypatch: pytest.MonkeyPatch
+    s3: Proxy, root: BucketPath, monkeypatch: pytest.MonkeyPatch, whole_bytes: int
 ) -> None:
     """A stage read back while the store is down is not computed again, and no fragment is thrown away."""
     monkeypatch.setattr(client, "RETRIES", 0)
+    monkeypatch.setattr("gl10m.storage.place.WHOLE_BYTES", whole_bytes)
     journal = Journal(root)
     journal.table("items", "CA", "k", lambda: pa.table({"a": [1]}))
-    s3.fault = lambda method, _: 503 if method in {"GET", "HEAD"} else None
+    s3.fault = lambda method, _: 503 if method == "GET" else None
     with pytest.raises(StorageUnavailableError):
         journal.table("items", "CA", "k", lambda: pa.table({"a": [2]}))
     s3.fault = None
     assert journal.table("items", "CA", "k", lambda: pa.table({"a": [3]})).to_pydict() == {"a": [1]}
+    fragment = journal.table_path("items", "CA", "k")
+    s3.fault = lambda method, _: 503 if method == "GET" else None
+    with pytest.raises(StorageUnavailableError):
+        read_scene(fragment, 0)
+    s3.fault = None
+    assert fragment.exists()
 
 
 def test_a_record_beside_the_journal_is_kept_in_the_bucket(root: BucketPath) -> None:
