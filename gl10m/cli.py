@@ -7,11 +7,14 @@ import os
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import gl10m
+
+if TYPE_CHECKING:
+    from gl10m.storage.place import Place
 
 EXIT_FAILURES, EXIT_USAGE, EXIT_VERIFICATION, EXIT_LOCKED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 """Exit codes: rows left to try again, bad usage or input, verification failed, another build, Ctrl-C."""
@@ -23,13 +26,34 @@ ORDER = (
 )
 """The order in which a newcomer needs the commands."""
 
+
+class PlaceType(click.ParamType["Place"]):
+    """A folder, or a place in a bucket."""
+
+    name = "folder or address"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> "Place":
+        """Read one argument."""
+        from gl10m.storage.place import place_of
+
+        place = place_of(value)
+        if isinstance(place, Path):
+            return Path(os.fsdecode(click.Path(file_okay=False).convert(place, param, ctx)))
+        return place
+
+
 root_option = click.option(
     "--root",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=PlaceType(),
     envvar="GL10M_ROOT",
     default="gl10m-data",
     show_default="$GL10M_ROOT, else ./gl10m-data",
-    help="Folder of the data set.",
+    help="The data set: a folder, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX.",
 )
 """Where a data set lives; the same in every command."""
 
@@ -102,7 +126,7 @@ def cli() -> None:
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of group, random and block.")
 @click.option("--check", is_flag=True, help="Count scenes of different splits that overlap on the ground.")
-def split(root: Path, by: str, seed: int, *, check: bool) -> None:
+def split(root: "Place", by: str, seed: int, *, check: bool) -> None:
     """Assign every scene to train, val or test.
 
     The split is a manifest of its own; no image is touched, so a data set can be split again at any time.
@@ -124,7 +148,7 @@ def split(root: Path, by: str, seed: int, *, check: bool) -> None:
 
 @cli.command()
 @root_option
-def stats(root: Path) -> None:
+def stats(root: "Place") -> None:
     """Print the funnel beside the paper's, the splits and the scenes of each class.
 
     \b
@@ -139,13 +163,15 @@ def stats(root: Path) -> None:
 @cli.command()
 @root_option
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="PNG; ROOT/picture.png if not given."
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="PNG; ROOT/picture.png if not given, picture.png here where ROOT is in a bucket.",
 )
 @click.option(
     "--scenes", default=3, show_default=True, type=click.IntRange(1, 12), help="Rows of the picture."
 )
 @click.argument("scene_ids", nargs=-1)
-def picture(root: Path, out: Path | None, scenes: int, scene_ids: tuple[str, ...]) -> None:
+def picture(root: "Place", out: Path | None, scenes: int, scene_ids: tuple[str, ...]) -> None:
     """Draw scenes one can look at: LR beside the HR mosaic, with the labels.
 
     \b
@@ -155,7 +181,7 @@ def picture(root: Path, out: Path | None, scenes: int, scene_ids: tuple[str, ...
     """
     from gl10m.report import contact_sheet
 
-    target = out or root / "picture.png"
+    target = out or (root / "picture.png" if isinstance(root, Path) else Path("picture.png"))
     contact_sheet.draw(root, target, list(scene_ids), scenes)
     click.echo(f"wrote {target}")
 
@@ -163,7 +189,7 @@ def picture(root: Path, out: Path | None, scenes: int, scene_ids: tuple[str, ...
 @cli.command()
 @root_option
 @click.option("--deep", is_flag=True, help="Decode every image and compare every checksum.")
-def verify(root: Path, *, deep: bool) -> None:
+def verify(root: "Place", *, deep: bool) -> None:
     """Check that the data set is whole: shards, index and manifests agree.
 
     \b
@@ -197,7 +223,8 @@ def main() -> Any:  # noqa: ANN401 - what click returns
             raise
         text = " ".join(str(error).split()) or type(error).__name__
         click.echo(f"gl10m: {type(error).__name__}: {text}", err=True)
-        sys.exit(EXIT_LOCKED if type(error).__name__ == "BuildLockedError" else EXIT_USAGE)
+        locked = type(error).__name__ in {"BuildLockedError", "LeaseHeldError"}
+        sys.exit(EXIT_LOCKED if locked else EXIT_USAGE)
 
 
 if __name__ == "__main__":

@@ -18,15 +18,16 @@ from gl10m.manifest.columns import values, where
 from gl10m.manifest.schema import ITEMS, MATCHED, SCENES
 from gl10m.report import funnel
 from gl10m.scene.states import states
+from gl10m.storage.client import StorageError
+from gl10m.storage.place import Place, readable
 from pipelines import config, plan
 from pipelines.config import BuildParameters
 from pipelines.execution.cluster import TaskFailure, cluster, run
 from pipelines.execution.fragments import RECEIPTS, Receipts, scene_key
-from pipelines.execution.journal import Journal, Transaction
+from pipelines.execution.journal import Journal, transaction_in
 from pipelines.execution.lock import locked
 from pipelines.fetch import Batch, Watch, batches, fetch, parameters_key
 from pipelines.inputs import (
-    WORLD,
     BuildRequest,
     UnknownRegionError,
     find_extract,
@@ -78,7 +79,7 @@ def build(request: BuildRequest) -> BuildReport:
     with locked(request.root), contextlib.ExitStack() as stack:
         journal = Journal(request.root)
         journal.sweep()
-        Transaction(request.root).recover()
+        transaction_in(request.root).recover()
         about_other_regions(request.root, set(request.regions), class_map)
         client = stack.enter_context(cluster(request.workers, request.scheduler))
         if request.synthetic:
@@ -119,7 +120,7 @@ def _make_world(client: Client, request: BuildRequest) -> None:
         raise UnknownRegionError(
             f"the demo world has the 11 states of the paper ({', '.join(states())}), not {', '.join(unknown)}"
         )
-    world = (request.root / WORLD).resolve()
+    world = request.world.resolve()
     _all(client, _DemoRegion(world), list(request.regions), "rendering the demo world")
     assemble(world)
 
@@ -185,13 +186,13 @@ def _keys(plan: RegionPlan, parameters: BuildParameters, sources: Sources) -> di
     names = (sources.lr_name, sources.hr_name)
     columns = ["scene_id", "bounds", "naip_items", "sentinel2_items"]
     version = parameters_key(parameters)
-    rows = pq.read_table(plan.matched, columns=columns).to_pylist()
+    rows = pq.read_table(readable(plan.matched), columns=columns).to_pylist()
     return {str(row["scene_id"]): scene_key(row, version, names) for row in rows}
 
 
 def _fetch(
     client: Client,
-    root: Path,
+    root: Place,
     jobs: list[RegionJob],
     plans: dict[str, RegionPlan],
     keys: dict[str, dict[str, str]],
@@ -206,8 +207,8 @@ def _fetch(
     for job in jobs:
         missing = {name: key for name, key in keys[job.region].items() if key not in finished}
         plan = plans[job.region]
-        matched = pq.read_table(plan.matched).select(MATCHED.names).cast(MATCHED.schema)
-        items = pq.read_table(plan.items).select(ITEMS.names).cast(ITEMS.schema)
+        matched = pq.read_table(readable(plan.matched)).select(MATCHED.names).cast(MATCHED.schema)
+        items = pq.read_table(readable(plan.items)).select(ITEMS.names).cast(ITEMS.schema)
         for rows, named in batches(matched, items, missing):
             ids = [str(name) for name in values(rows, "scene_id")]
             tasks.append(
@@ -237,6 +238,8 @@ def _run_batches(client: Client, tasks: list[Batch], watch: Watch) -> Tally:
     with tqdm(total=total, desc="imagery", unit="scene", disable=None) as bar:
         for batch, result in run(client, fetch, tasks):
             if isinstance(result, TaskFailure):
+                if isinstance(result.cause, StorageError):
+                    raise result.cause  # the data set cannot be written: no other batch will fare better
                 # The scenes of the batch have no receipt: the next run asks for them again.
                 _LOG.warning("a batch of %s failed: %s", batch.region, result.cause)
                 watch.note(kept=0, failed=len(batch.keys), cause=str(result.cause))
@@ -298,7 +301,7 @@ def _completed(receipts: pa.Table, keys: dict[str, str], region: str) -> pa.Tabl
     return pa.concat_tables([receipts, pa.Table.from_pylist(lost, schema=RECEIPTS.schema)])
 
 
-def _summary(root: Path, failed: int, tally: Tally) -> str:
+def _summary(root: Place, failed: int, tally: Tally) -> str:
     lines = [funnel.describe_root(root)]
     if str(tally):
         lines.append(f"\n{tally}")

@@ -1,13 +1,17 @@
 """The commands that build: classes, world, plan, candidates, coverage, build, status."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gl10m.cli import EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_USAGE, root_option
+
+if TYPE_CHECKING:
+    from gl10m.storage.place import Place
 
 
 class Listed(click.ParamType[tuple[str, ...]]):
@@ -28,6 +32,29 @@ class Listed(click.ParamType[tuple[str, ...]]):
 
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class InputFile(click.ParamType[Path]):
+    """A file, or an object of a bucket, which is copied to this machine."""
+
+    name = "file or address"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        """Read one argument."""
+        from gl10m.storage.address import is_address
+        from gl10m.storage.place import cached, object_at
+
+        if isinstance(value, str) and is_address(value):
+            return cached(object_at(value))
+        return Path(os.fsdecode(_FILE.convert(value, param, ctx)))
+
+
+_INPUT = InputFile()
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _SOURCES = click.Choice(["planetary-computer", "earth-engine", "stac", "synthetic"])
 
@@ -42,11 +69,12 @@ _osm_option = click.option(
     "--osm",
     type=str,
     multiple=True,
-    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s) address: FILE for one state, "
-    "CODE=FILE for several. Without it the states' extracts are downloaded from Geofabrik, once, and kept.",
+    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s), s3, gs or az address: FILE for one "
+    "state, CODE=FILE for several. Without it the states' extracts are downloaded from Geofabrik, once, "
+    "and kept.",
 )
 _class_map_option = click.option(
-    "--class-map", type=_FILE, help="Your own class map; the 66 classes if not given."
+    "--class-map", type=_INPUT, help="Your own class map, a file or s3://...; the 66 classes if not given."
 )
 _source_option = click.option(
     "--source",
@@ -77,7 +105,7 @@ _collection_options = (
 _limit_option = click.option(
     "--limit", type=click.IntRange(1), help="At most this many scenes a state, chosen by identity."
 )
-_config_option = click.option("--config", type=_FILE, help="TOML with a section for each stage.")
+_config_option = click.option("--config", type=_INPUT, help="TOML with a section for each stage.")
 
 
 def _catalogue_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,7 +136,7 @@ def _flat(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
 @_limit_option
 @click.option("--dry-run", is_flag=True, help="Stop before any pixel is read and print the plan of the rest.")
 @root_option
-def build(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
+def build(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
     """Build a data set: OSM extracts and imagery to shards and manifests.
 
     A build can be stopped at any time; the same command goes on where it stopped. Changed parameters redo
@@ -318,7 +346,7 @@ def report_classes(files: tuple[Path, ...], class_map: Path | None) -> None:
 @_config_option
 @_limit_option
 @root_option
-def plan(states: tuple[tuple[str, ...], ...], config: Path | None, limit: int | None, root: Path) -> None:
+def plan(states: tuple[tuple[str, ...], ...], config: Path | None, limit: int | None, root: "Place") -> None:
     """Print what a build will cost, by state: searches, requests, bytes, hours, disk. Nothing is fetched.
 
     After `gl10m build --dry-run`, which prints the same, the candidates are counted; before it, the paper's
@@ -342,7 +370,7 @@ def plan(states: tuple[tuple[str, ...], ...], config: Path | None, limit: int | 
 @_osm_option
 @_config_option
 @root_option
-def coverage(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
+def coverage(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
     """Print the ground that each sensor shows: area, items, first and last day.
 
     A build writes it into manifests/coverage.parquet (GeoParquet). For states that are not there it is
@@ -375,7 +403,7 @@ def coverage(root: Path, **asked: Any) -> None:  # noqa: ANN401 - click hands ov
 
 @click.command()
 @root_option
-def status(root: Path) -> None:
+def status(root: "Place") -> None:
     """Say how far a build is, while it runs and afterwards.
 
     \b

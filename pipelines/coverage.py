@@ -14,7 +14,7 @@ from gl10m.manifest.schema import COVERAGE
 from pipelines import config
 from pipelines.config import BuildParameters
 from pipelines.execution.lock import locked
-from pipelines.inputs import WORLD, BuildRequest, find_extract, open_sources, osm_files, source_name
+from pipelines.inputs import BuildRequest, find_extract, open_sources, osm_files, source_name
 from pipelines.region import Sources
 from pipelines.sources import libosmium
 from pipelines.sources.extracts import Extract
@@ -61,7 +61,7 @@ def describe(request: BuildRequest) -> str:
 
 def _check_demo(request: BuildRequest, regions: list[str]) -> None:
     """Refuse the demo world's regions that were never rendered."""
-    lacking = [code for code in regions if not (request.root / WORLD / "osm" / f"{code}.osm.pbf").is_file()]
+    lacking = [code for code in regions if not (request.world / "osm" / f"{code}.osm.pbf").is_file()]
     if request.synthetic and lacking:
         raise FileNotFoundError(
             f"{request.root} holds no demo world of {', '.join(lacking)}. Build it first: gl10m build "

@@ -6,13 +6,16 @@ from pathlib import Path
 
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.states import REGION_CODE, states
+from gl10m.storage.address import is_address
+from gl10m.storage.cache import cache_folder
+from gl10m.storage.place import Place, cached, object_at
+from pipelines.execution.journal import key_of
 from pipelines.execution.lock import WORK
 from pipelines.region import Sources
 from pipelines.sources.asset_urls import passing, redacted, unsigned
 from pipelines.sources.demo import DemoImagery
 from pipelines.sources.extracts import (
     Extract,
-    cache_folder,
     existing,
     local_extract,
     pinned_extract,
@@ -42,7 +45,7 @@ class SourceError(ValueError):
 class BuildRequest:
     """What `gl10m build` was asked for."""
 
-    root: Path
+    root: Place
     regions: tuple[str, ...]
     source: str = "planetary-computer"
     lr_source: str = "planetary-computer"
@@ -59,6 +62,13 @@ class BuildRequest:
     scheduler: str | None = None
     limit: int | None = None
     dry_run: bool = False
+
+    @property
+    def world(self) -> Path:
+        """Folder of the demo world: in the data set, or in the cache where that is in a bucket."""
+        if isinstance(self.root, Path):
+            return self.root / WORLD
+        return cache_folder() / "worlds" / key_of(str(self.root))
 
     @property
     def synthetic(self) -> bool:
@@ -114,7 +124,7 @@ def osm_files(request: BuildRequest) -> dict[str, Path | str]:
                 f"--osm gives {code.upper()} two files, {files[code.upper()]} and {name}. Join them first, "
                 "for instance with `osmium merge`, or build them as two regions."
             )
-        files[code.upper()] = _address(name) if "://" in name else existing(Path(name))
+        files[code.upper()] = _given(name)
     unknown = [region for region in request.regions if region not in files and region not in states()]
     if unknown:
         raise UnknownRegionError(
@@ -124,8 +134,12 @@ def osm_files(request: BuildRequest) -> dict[str, Path | str]:
     return files
 
 
-def _address(name: str) -> str:
-    """An address as it was given, if it is one that is read."""
+def _given(name: str) -> Path | str:
+    """A file at hand, an object of a bucket copied to this machine, or an address that is read later."""
+    if is_address(name):
+        return cached(object_at(name))
+    if "://" not in name:
+        return existing(Path(name))
     unsigned(name)
     return name
 
@@ -155,7 +169,7 @@ def find_extract(
             return remote_extract(given, cache_folder(), patience)
         return local_extract(given)
     if request.synthetic:
-        demo = local_extract(request.root / WORLD / "osm" / f"{region}.osm.pbf")
+        demo = local_extract(request.world / "osm" / f"{region}.osm.pbf")
         return replace(demo, licence="synthetic")
     pin = request.root / WORK / "extracts" / f"{region}.json"
     return pinned_extract(region, cache_folder(), pin, patience)
@@ -250,7 +264,7 @@ def _open(name: str, request: BuildRequest, stack: contextlib.ExitStack, patienc
         imagery.sign_in()
         return imagery
     if name == "synthetic":
-        address = stack.enter_context(serve(request.root / WORLD))
+        address = stack.enter_context(serve(request.world))
         return DemoImagery(address, patience)
     if request.stac_url is None:
         raise SourceError("--source stac needs the address of a STAC API: --stac-url https://host/stac/v1")

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from gl10m.report.funnel import published
 from gl10m.scene.states import states
+from gl10m.storage.place import Place, below, readable
 from pipelines.config import BuildParameters
 from pipelines.execution.journal import Journal
 from pipelines.sources.item_index import years
@@ -185,7 +185,7 @@ HEAD = (
 )
 
 
-def describe(regions: tuple[str, ...], root: Path, parameters: BuildParameters, limit: int | None) -> str:
+def describe(regions: tuple[str, ...], root: Place, parameters: BuildParameters, limit: int | None) -> str:
     """The plan as text: a line a region, their total, and where each unit cost comes from.
 
     Args:
@@ -227,18 +227,22 @@ def _assumptions(known: list[Region]) -> list[str]:
     return lines
 
 
-def _known(code: str, root: Path, parameters: BuildParameters, limit: int | None) -> Region:
+def _known(code: str, root: Place, parameters: BuildParameters, limit: int | None) -> Region:
     """What the journal, or else the paper, says of a region."""
     folder = Journal(root).folder / "stages" / code
-    counted = sorted(folder.glob("matching-*.kept.parquet"))
+    counted = below(folder, "matching-*.kept.parquet")
     if not counted and code not in states():
         raise ValueError(
             f"{code} is none of the 11 states of the paper ({', '.join(states())}) and nothing is "
             f"counted in {root}. Run `gl10m build --dry-run` there first."
         )
-    number = pq.read_metadata(counted[0]).num_rows if counted else published()["for_download"] / len(states())
+    number = (
+        pq.read_metadata(readable(counted[0])).num_rows
+        if counted
+        else published()["for_download"] / len(states())
+    )
     windows = (parameters.matching.naip_window, parameters.matching.sentinel2_window)
-    asked = any(folder.glob("items-*.parquet"))
+    asked = bool(below(folder, "items-*.parquet"))
     return Region(
         code=code,
         candidates=number if limit is None else min(number, limit),

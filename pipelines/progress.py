@@ -1,18 +1,18 @@
 """How far a build is, read from the journal alone: while it runs and afterwards."""
 
 from collections import Counter
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from gl10m.manifest.columns import values
 from gl10m.report import funnel
+from gl10m.storage.place import Place, below, readable
 from pipelines.execution.fragments import Receipts
 from pipelines.execution.journal import Journal
 from pipelines.execution.lock import is_locked
 
 
-def describe(root: Path) -> str:
+def describe(root: Place) -> str:
     """The state of a build as text.
 
     Raises:
@@ -28,7 +28,7 @@ def describe(root: Path) -> str:
     for state, outcome in zip(values(receipts, "state"), values(receipts, "outcome"), strict=True):
         done.setdefault(str(state), Counter())[str(outcome)] += 1
     lines = [f"build in {root}: {'running' if is_locked(root) else 'not running'}"]
-    for folder in sorted((journal.folder / "stages").glob("[A-Z][A-Z]")):
+    for folder in below(journal.folder / "stages", "[A-Z][A-Z]"):
         counts = done.get(folder.name, Counter())
         asked = _rows(folder)
         finished = counts["kept"] + counts["rejected"]
@@ -42,6 +42,6 @@ def describe(root: Path) -> str:
     return "\n".join(lines)
 
 
-def _rows(folder: Path) -> int | None:
-    found = sorted(folder.glob("matching-*.kept.parquet"))
-    return pq.read_metadata(found[0]).num_rows if found else None
+def _rows(folder: Place) -> int | None:
+    found = below(folder, "matching-*.kept.parquet")
+    return pq.read_metadata(readable(found[0])).num_rows if found else None

@@ -5,7 +5,6 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -30,12 +29,14 @@ from gl10m.manifest.schema import (
 )
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.rejection import STAGES
+from gl10m.storage.place import Place, below, readable
 from gl10m.store.index import write_index
 from gl10m.store.layout import StoreError, plan_shards
 from gl10m.store.reader import check_rows, open_index
 from gl10m.store.shard import open_shard, read_rows, write_shard
 from pipelines.execution.fragments import RECEIPTS, Receipts, account, read_scene
-from pipelines.execution.journal import Journal, Transaction
+from pipelines.execution.journal import Journal, Publication, transaction_in
+from pipelines.execution.lock import WORK
 from pipelines.region import RegionPlan, named_items
 
 _LOG = logging.getLogger("gl10m")
@@ -75,7 +76,7 @@ class Account:
     licences: tuple[str, ...]
 
 
-def publish(root: Path, accounts: list[Account], class_map: ClassMap) -> pa.Table:
+def publish(root: Place, accounts: list[Account], class_map: ClassMap) -> pa.Table:
     """Write the data set of these regions; regions built earlier stay as they are.
 
     Args:
@@ -89,7 +90,7 @@ def publish(root: Path, accounts: list[Account], class_map: ClassMap) -> pa.Tabl
     Raises:
         MixedClassMapError: the data set already holds regions of another class map.
     """
-    journal, transaction = Journal(root), Transaction(root)
+    journal, transaction = Journal(root), transaction_in(root)
     regions = {item.plan.region for item in accounts}
     kept_about = about_other_regions(root, regions, class_map)
     tables: dict[str, list[pa.Table]] = {name: [_others(root, name, regions)] for name in DECLARED}
@@ -98,6 +99,7 @@ def publish(root: Path, accounts: list[Account], class_map: ClassMap) -> pa.Tabl
     shards: set[str] = set()
     for item in sorted(accounts, key=lambda account: account.plan.region):
         scenes, names = _write_region(root, item, transaction, class_map)
+        transaction.upload()
         shards |= names
         lost = [_read(path, REJECTIONS) for path in item.plan.dropped]
         tables["scenes"].append(scenes)
@@ -126,7 +128,7 @@ def publish(root: Path, accounts: list[Account], class_map: ClassMap) -> pa.Tabl
     return final["funnel"]
 
 
-def available(root: Path, receipts: pa.Table) -> set[str]:
+def available(root: Place, receipts: pa.Table) -> set[str]:
     """Keys of kept scenes whose images are at hand, in a fragment or in a published shard.
 
     Args:
@@ -141,14 +143,14 @@ def available(root: Path, receipts: pa.Table) -> set[str]:
     return found
 
 
-def _published(root: Path, regions: Iterable[str]) -> dict[Path, list[str]]:
+def _published(root: Place, regions: Iterable[str]) -> dict[Place, list[str]]:
     """Scene ids of each published shard that can be read, in the order of the shards.
 
     The shards are asked, not the manifest: whatever else is lost, the images in them are at hand.
     """
-    shards: dict[Path, list[str]] = {}
+    shards: dict[Place, list[str]] = {}
     for region in sorted(regions):
-        for path in sorted((root / "data").glob(f"{region}-*.parquet")):
+        for path in below(root / "data", f"{region}-*.parquet"):
             try:
                 with open_shard(path) as shard:
                     shards[path] = values(shard.read(columns=["scene_id"]), "scene_id")
@@ -158,7 +160,7 @@ def _published(root: Path, regions: Iterable[str]) -> dict[Path, list[str]]:
 
 
 def _write_region(
-    root: Path, item: Account, transaction: Transaction, class_map: ClassMap
+    root: Place, item: Account, transaction: Publication, class_map: ClassMap
 ) -> tuple[pa.Table, set[str]]:
     """Stage the shards and the index of one region.
 
@@ -171,7 +173,7 @@ def _write_region(
     rows = where(_read(item.plan.matched, MATCHED), "scene_id", ids).sort_by("scene_id").combine_chunks()
     pixels = _Pixels.of(root, region, {item.keys[name] for name in ids})
     names = class_map.names
-    paths: list[Path] = []
+    paths: list[Place] = []
     for planned in plan_shards(region, len(ids)):
         members = rows.slice(planned.first, planned.scenes)
         keys = {name: item.keys[name] for name in values(members, "scene_id")}
@@ -187,7 +189,7 @@ def _write_region(
     return _scenes(paths), {path.name for path in paths}
 
 
-def _is_indexed(path: Path, shards: list[Path]) -> bool:
+def _is_indexed(path: Place, shards: list[Place]) -> bool:
     """Whether an index stands, whole, and is of just these files."""
     try:
         index = open_index(path)
@@ -195,7 +197,7 @@ def _is_indexed(path: Path, shards: list[Path]) -> bool:
     except (StoreError, FileNotFoundError):
         return False
     own = [(shard.name, shard.size) for shard in index.shards]
-    here = path.parents[1] / "data"
+    here = path.parent.parent / "data"
     return own == [(shard.name, shard.stat().st_size) for shard in shards if shard.parent == here]
 
 
@@ -217,13 +219,13 @@ def _relabelled(matched: pa.Table, fetched: Iterator[pa.Table]) -> Iterator[pa.T
 class _Pixels:
     """Where the fetched rows of a region's scenes lie: in fragments, or in shards published before."""
 
-    fragments: dict[str, tuple[Path, int]]
+    fragments: dict[str, tuple[Place, int]]
     """Scene key to file and row."""
-    shards: dict[Path, list[str]]
+    shards: dict[Place, list[str]]
     """Published shards with the ids of their scenes."""
 
     @classmethod
-    def of(cls, root: Path, region: str, keys: set[str]) -> "_Pixels":
+    def of(cls, root: Place, region: str, keys: set[str]) -> "_Pixels":
         fragments = {key: (path, row) for key, path, row in Receipts(Journal(root)).payload(keys)}
         return cls(fragments, _published(root, [region]))
 
@@ -247,7 +249,7 @@ class _Pixels:
                     yield str(name), batch.slice(row, 1)
 
 
-def _content(shard: Path) -> str | None:
+def _content(shard: Place) -> str | None:
     """The content digest of a published shard, or None where there is none to be read."""
     try:
         return parquet.metadata_of(shard).get(CONTENT)
@@ -255,12 +257,12 @@ def _content(shard: Path) -> str | None:
         return None
 
 
-def _scenes(paths: list[Path]) -> pa.Table:
+def _scenes(paths: list[Place]) -> pa.Table:
     """Rows of PLACED from the shards themselves, so that manifest and shards cannot disagree."""
     columns = STORED.names
     parts = [PLACED.empty()]
     for path in paths:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(readable(path)) as file:
             rows = file.read(columns=columns).select(columns)
         shard = pa.array([path.name] * rows.num_rows, pa.string())
         number = pa.array(range(rows.num_rows), pa.int32())
@@ -289,12 +291,12 @@ def _funnel(item: Account) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=FUNNEL.schema)
 
 
-def _read(path: Path, declared: Table) -> pa.Table:
+def _read(path: Place, declared: Table) -> pa.Table:
     """A table of the journal in its declared schema."""
-    return pq.read_table(path).select(declared.names).cast(declared.schema)
+    return pq.read_table(readable(path)).select(declared.names).cast(declared.schema)
 
 
-def _others(root: Path, name: str, regions: set[str]) -> pa.Table:
+def _others(root: Place, name: str, regions: set[str]) -> pa.Table:
     """Rows of an existing manifest that belong to other regions than these."""
     declared = DECLARED[name]
     path = root / "manifests" / f"{name}.parquet"
@@ -328,7 +330,7 @@ def _shard_metadata(item: Account) -> dict[str, str]:
     return {name: licences[name] for name in ("gl10m.version", "gl10m.paper", "gl10m.licences")}
 
 
-def about_other_regions(root: Path, regions: set[str], class_map: ClassMap) -> dict[str, Any]:
+def about_other_regions(root: Place, regions: set[str], class_map: ClassMap) -> dict[str, Any]:
     """Configuration, inputs and licences of regions built earlier into the same data set.
 
     Args:
@@ -369,7 +371,7 @@ def about_other_regions(root: Path, regions: set[str], class_map: ClassMap) -> d
     return found
 
 
-def _other_regions(root: Path, regions: set[str]) -> set[str]:
+def _other_regions(root: Place, regions: set[str]) -> set[str]:
     """Regions whose shards lie in the data set beside those of this build."""
     present = {path.name[:2] for path in (root / "data").glob("[A-Z][A-Z]-*.parquet")}
     return present - regions
@@ -387,11 +389,11 @@ def _provenance(accounts: list[Account], others: dict[str, Any], class_map: Clas
 
 
 def _stage_receipts(
-    journal: Journal, accounts: list[Account], regions: set[str], transaction: Transaction
+    journal: Journal, accounts: list[Account], regions: set[str], transaction: Publication
 ) -> None:
     """Receipts of this build and of the regions built earlier."""
     earlier = Receipts(journal).load()
     others = where_not(earlier, "state", regions)
     table = pa.concat_tables([others, *(item.receipts for item in accounts)]).sort_by("scene_key")
-    target = transaction.stage(str(Receipts(journal).path.relative_to(journal.root)))
+    target = transaction.stage(f"{WORK}/{Receipts(journal).path.name}")
     parquet.write(target, table, RECEIPTS, {})

@@ -13,6 +13,7 @@ from gl10m.manifest.outcome import Ledger, Outcome
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.identity import lots
 from gl10m.scene.rejection import Reason
+from gl10m.storage.place import Place
 from pipelines.config import BuildParameters
 from pipelines.execution.journal import Journal, key_of
 from pipelines.sources.imagery import Imagery, Sensor
@@ -77,15 +78,15 @@ class RegionPlan:
     region: str
     counts: tuple[dict[str, Any], ...]
     """One row of schema FUNNEL for each stage, in order."""
-    dropped: tuple[Path, ...]
+    dropped: tuple[Place, ...]
     """Rows that each stage dropped, schema REJECTIONS."""
-    candidates: Path
+    candidates: Place
     """Indexed candidates, schema CANDIDATES."""
-    items: Path
+    items: Place
     """Schema ITEMS: the frozen catalogue of both sensors over the region."""
-    matched: Path
+    matched: Place
     """Schema MATCHED."""
-    coverage: Path
+    coverage: Place
     """Schema COVERAGE."""
 
 
@@ -100,7 +101,7 @@ def prepare(job: RegionJob) -> RegionPlan:
     announce_retries()
     parameters, class_map, region, journal = job.parameters, job.class_map, job.region, job.journal
     counts: list[dict[str, Any]] = []
-    dropped: list[Path] = []
+    dropped: list[Place] = []
 
     def keep(stage: str, key: str, compute: Callable[[], Outcome]) -> pa.Table:
         outcome = journal.stage(stage, region, key, compute)

@@ -14,9 +14,10 @@ from gl10m.manifest.outcome import Outcome
 from gl10m.manifest.provenance import Provenance
 from gl10m.manifest.schema import CANDIDATES
 from gl10m.scene.class_map import ClassMap
+from gl10m.storage.cache import cache_folder
 from pipelines import config
 from pipelines.inputs import check_codes, read_class_map
-from pipelines.sources.extracts import cache_folder, local_extract, remote_extract
+from pipelines.sources.extracts import local_extract, remote_extract
 from pipelines.sources.retrying import announce_retries
 from pipelines.stages.classes import map_classes
 from pipelines.stages.footprints import PRESETS, make_footprints

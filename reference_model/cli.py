@@ -1,11 +1,14 @@
 """The command `gl10m train-reference`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gl10m.cli import root_option
+
+if TYPE_CHECKING:
+    from gl10m.storage.place import Place
 
 
 @click.command()
@@ -16,7 +19,7 @@ from gl10m.cli import root_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    show_default="ROOT/runs/PRESET-SEED",
+    show_default="ROOT/runs/PRESET-SEED; runs/PRESET-SEED here where ROOT is in a bucket",
     help="Run folder: weights, threshold, log and result.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all chance.")
@@ -27,7 +30,7 @@ from gl10m.cli import root_option
     show_default=True,
     help="Share of HR tiles to observe.",
 )
-def train(preset: str, root: Path, out: Path | None, seed: int, obr: float) -> None:
+def train(preset: str, root: "Place", out: Path | None, seed: int, obr: float) -> None:
     """Train sampler and predictor, show what sparse observation buys.
 
     The sampler chooses HR tiles from the LR image alone; the predictor completes the scene from them. The
@@ -44,7 +47,8 @@ def train(preset: str, root: Path, out: Path | None, seed: int, obr: float) -> N
     def say(line: str) -> None:
         click.echo(line, err=True)
 
-    folder = out or root / "runs" / f"{preset}-{seed}"
+    home = root if isinstance(root, Path) else Path()
+    folder = out or home / "runs" / f"{preset}-{seed}"
     metrics = train_reference(root, folder, preset=PRESETS[preset], seed=seed, target_obr=obr, say=say)
     click.echo(table(metrics))
     click.echo(f"\nweights, threshold and result: {folder}")

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor
 import gl10m
 from gl10m.manifest import parquet
 from gl10m.manifest.schema import SPLITS
+from gl10m.storage.place import Place
 
 UNASSIGNED = "none"
 """The split of a scene that the split manifest does not name."""
@@ -94,7 +94,7 @@ def read_catalogue(scenes: Scenes) -> Catalogue:
     )
 
 
-def open_scenes(root: Path) -> Scenes:
+def open_scenes(root: Place) -> Scenes:
     """Open all scenes of a built data set, whatever their split.
 
     Args:
@@ -106,7 +106,7 @@ def open_scenes(root: Path) -> Scenes:
     return gl10m.GL10MDataset(root)
 
 
-def read_splits(root: Path, scene_ids: Sequence[str]) -> list[str]:
+def read_splits(root: Place, scene_ids: Sequence[str]) -> list[str]:
     """Look up the split of each scene; all are "train" where `gl10m split` has not been run."""
     try:
         table = parquet.read(root / "manifests" / "splits.parquet", SPLITS)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from gl10m.storage.place import Place
 from reference_model import stages
 from reference_model.evaluate import Model, Trial, evaluate
 from reference_model.holdout import assign
@@ -26,7 +27,7 @@ Say = Callable[[str], None]
 
 
 def train_reference(
-    root: Path, out: Path, *, preset: Preset, seed: int, target_obr: float, say: Say
+    root: Place, out: Path, *, preset: Preset, seed: int, target_obr: float, say: Say
 ) -> dict[str, Any]:
     """Train on a data set and evaluate on its held-out scenes.
 

@@ -1,12 +1,15 @@
 """Fixtures that several rooms share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from gl10m.scene.class_map import ClassMap
+from pipelines.world.server import serve
+from pipelines.world.world import world_from_osm
+from tests.pipelines.town import FLOWN, TOWN, Town
 from tests.worlds import write_world
 
 # The same examples in every run, and no clock: a busy machine is no failure.
@@ -28,3 +31,20 @@ def osm_world(tmp_path: Path) -> Callable[[str], Path]:
         return write_world(tmp_path / name, text)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    folder = tmp_path_factory.mktemp("town")
+    osm = write_world(folder / "town-230601.osm.opl", TOWN)
+    world_from_osm(osm, folder / "world", "CA", ClassMap.bundled(), FLOWN)
+    with serve(folder / "world") as address:
+        yield Town(osm, address)
+
+
+@pytest.fixture(scope="session")
+def built(town: Town, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("built") / "root"
+    ended = town.build(root, "--workers", "2")
+    assert ended.returncode == 0, ended.stderr
+    return root

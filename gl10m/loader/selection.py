@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from gl10m.manifest import parquet
 from gl10m.manifest.leakage import texts
 from gl10m.manifest.schema import SCENES, SPLITS
+from gl10m.storage.place import Place
 from gl10m.store.reader import RegionIndex
 
 RESERVED = frozenset({"image", "hr", "tiles", "label", "bounds", "index", "scene_id", "state"})
@@ -23,7 +23,7 @@ class SelectionError(ValueError):
     """No scene, or nothing at all, goes by what was asked for."""
 
 
-def split_members(root: Path, split: str, indexes: Sequence[RegionIndex]) -> frozenset[str]:
+def split_members(root: Place, split: str, indexes: Sequence[RegionIndex]) -> frozenset[str]:
     """Scene ids of one split.
 
     Args:
@@ -91,7 +91,7 @@ def rows_of(
     return np.flatnonzero(keep)
 
 
-def manifest_columns(root: Path, names: Sequence[str], scene_ids: Sequence[str]) -> dict[str, list[Any]]:
+def manifest_columns(root: Place, names: Sequence[str], scene_ids: Sequence[str]) -> dict[str, list[Any]]:
     """Columns of the scenes manifest, in the order of some scenes.
 
     Args:

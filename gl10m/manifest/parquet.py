@@ -6,6 +6,7 @@ A table with a WKB column `geometry` is written as GeoParquet 1.1, so that GeoPa
 import contextlib
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gl10m.manifest.schema import SCHEMA_VERSION, Table
+from gl10m.storage.place import Place, readable
 
 TEMPORARY = ".tmp-"
 """Names of unfinished files begin so; whoever finds one in a data set may delete it."""
@@ -31,11 +33,17 @@ class ManifestNotFoundError(FileNotFoundError):
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Place) -> Iterator[Path]:
     """A temporary neighbour of `path` that takes its place when the block ends well.
 
-    The bytes are on the disk before the name is. A block that fails leaves nothing.
+    The bytes are on the disk before the name is. A block that fails leaves nothing. What goes into a bucket
+    is written on this machine first and put as a whole.
     """
+    if not isinstance(path, Path):
+        with tempfile.TemporaryDirectory(prefix="gl10m-") as scratch:
+            yield Path(scratch) / path.name
+            path.put(Path(scratch) / path.name)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}-{path.name}")
     try:
@@ -52,7 +60,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(folder)
 
 
-def write(path: Path, table: pa.Table, declared: Table, metadata: Mapping[str, str]) -> None:
+def write(path: Place, table: pa.Table, declared: Table, metadata: Mapping[str, str]) -> None:
     """Write a manifest atomically; the same rows and metadata give the same bytes.
 
     Args:
@@ -84,7 +92,7 @@ def write(path: Path, table: pa.Table, declared: Table, metadata: Mapping[str, s
         )
 
 
-def read(path: Path, declared: Table, columns: list[str] | None = None) -> pa.Table:
+def read(path: Place, declared: Table, columns: list[str] | None = None) -> pa.Table:
     """Read a manifest and check that it is the declared table.
 
     Args:
@@ -106,7 +114,7 @@ def read(path: Path, declared: Table, columns: list[str] | None = None) -> pa.Ta
             "name its folder with --root."
         )
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
             _check(path, file, declared, names)
             table = file.read(columns=names)
     except (pa.ArrowException, OSError) as error:
@@ -117,20 +125,20 @@ def read(path: Path, declared: Table, columns: list[str] | None = None) -> pa.Ta
     return table.select(names).cast(schema)
 
 
-def metadata_of(path: Path) -> dict[str, str]:
+def metadata_of(path: Place) -> dict[str, str]:
     """Key-value metadata of a Parquet file, provenance included.
 
     Raises:
         ManifestError: the file is not Parquet.
     """
     try:
-        found = pq.read_schema(path).metadata or {}
+        found = pq.read_schema(readable(path)).metadata or {}
     except (pa.ArrowException, OSError) as error:
         raise ManifestError(f"{path} cannot be read as Parquet ({error}).") from error
     return {key.decode(): value.decode() for key, value in found.items()}
 
 
-def _check(path: Path, file: pq.ParquetFile, declared: Table, names: list[str]) -> None:
+def _check(path: Place, file: pq.ParquetFile, declared: Table, names: list[str]) -> None:
     about = file.schema_arrow.metadata or {}
     version = about.get(b"gl10m.schema_version", b"none").decode()
     if version != str(SCHEMA_VERSION):

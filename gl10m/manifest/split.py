@@ -21,6 +21,7 @@ from gl10m.manifest import parquet
 from gl10m.manifest.leakage import SHARED, groups, texts
 from gl10m.manifest.schema import SPLITS
 from gl10m.scene.states import states
+from gl10m.storage.place import Place
 
 OTHER: Final = "other"
 """Split of the states that the paper does not have, unless the user names another."""
@@ -155,7 +156,7 @@ def split_from_file(path: Path, scenes: pa.Table) -> pa.Table:
     return _table(scenes, [chosen[name] for name in wanted])
 
 
-def write_splits(root: Path, splits: pa.Table, metadata: Mapping[str, str]) -> None:
+def write_splits(root: Place, splits: pa.Table, metadata: Mapping[str, str]) -> None:
     """Write manifests/splits.parquet of a data set, whole or not at all.
 
     Args:

@@ -9,6 +9,7 @@ import numpy as np
 from gl10m.manifest import parquet
 from gl10m.manifest.schema import SCENES
 from gl10m.scene.grid import GRID, join
+from gl10m.storage.place import Place
 from gl10m.store.reader import SceneReader, class_names
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class UnknownSceneError(KeyError):
         return str(self.args[0])
 
 
-def draw(root: Path, target: Path, scene_ids: list[str], rows: int) -> None:
+def draw(root: Place, target: Path, scene_ids: list[str], rows: int) -> None:
     """Write a PNG of some scenes.
 
     Args:
@@ -74,7 +75,7 @@ def draw(root: Path, target: Path, scene_ids: list[str], rows: int) -> None:
     plt.close(figure)
 
 
-def _choose(root: Path, scene_ids: list[str], rows: int) -> list[dict[str, Any]]:
+def _choose(root: Place, scene_ids: list[str], rows: int) -> list[dict[str, Any]]:
     scenes = parquet.read(root / "manifests" / "scenes.parquet", SCENES).to_pylist()
     if not scenes:
         raise UnknownSceneError(f"{root} holds no scene to draw; `gl10m stats --root {root}` says why")
@@ -108,7 +109,7 @@ def _grid_lines(axis: Any, side: int) -> None:  # noqa: ANN401 - matplotlib has 
         axis.axvline(line * step - 0.5, color="white", linewidth=0.4, alpha=0.6)
 
 
-def _attribution(path: Path) -> str:
+def _attribution(path: Place) -> str:
     """Whom to name under the picture, from the manifest's own licences."""
     licences = json.loads(parquet.metadata_of(path).get("gl10m.licences", "{}"))
     return ", ".join(licence["attribution"] for _, licence in sorted(licences.items()))

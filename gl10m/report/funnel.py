@@ -2,7 +2,6 @@
 
 import functools
 import json
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +10,7 @@ from gl10m.manifest import parquet
 from gl10m.manifest.schema import FUNNEL, REJECTIONS
 from gl10m.resources import bundled
 from gl10m.scene.rejection import STAGES
+from gl10m.storage.place import Place
 
 REASONS_SHOWN = 4
 """Reasons named for each stage, the most frequent first."""
@@ -63,7 +63,7 @@ def _line(stage: str, *cells: str) -> str:
     return f"{stage:<12} {read:>9} {kept:>9} {rejected:>9} {failed:>7} {paper:>11}  {reasons}".rstrip()
 
 
-def describe_root(root: Path) -> str:
+def describe_root(root: Place) -> str:
     """The funnel of a data set.
 
     Raises:

@@ -10,6 +10,7 @@ from gl10m.manifest import split as rules
 from gl10m.manifest.columns import values
 from gl10m.manifest.schema import SCENES, SPLITS
 from gl10m.report.funnel import published
+from gl10m.storage.place import Place
 
 COLUMNS = ["scene_id", "state", "longitude", "latitude", "bounds", "naip_items", "sentinel2_items"]
 """Columns that the rules read."""
@@ -18,7 +19,7 @@ PAIRS_SHOWN = 5
 """Overlapping pairs named one by one."""
 
 
-def split_root(root: Path, by: str, seed: int) -> str:
+def split_root(root: Place, by: str, seed: int) -> str:
     """Split a data set and write manifests/splits.parquet.
 
     Args:
@@ -45,7 +46,7 @@ def split_root(root: Path, by: str, seed: int) -> str:
     return "\n".join([f"split {scenes.num_rows:,} scenes by {rule}", *lines])
 
 
-def check_root(root: Path) -> tuple[str, bool]:
+def check_root(root: Place) -> tuple[str, bool]:
     """Look for ground that two splits of a data set share.
 
     Returns:
@@ -58,7 +59,7 @@ def check_root(root: Path) -> tuple[str, bool]:
     return "\n".join(lines), report.apart
 
 
-def _scenes(root: Path) -> pa.Table:
+def _scenes(root: Place) -> pa.Table:
     return parquet.read(root / "manifests" / "scenes.parquet", SCENES, COLUMNS)
 
 

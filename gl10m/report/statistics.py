@@ -1,19 +1,19 @@
 """Counts of a data set: funnel, splits, classes."""
 
 from collections import Counter
-from pathlib import Path
 
 from gl10m.manifest import parquet
 from gl10m.manifest.columns import values
 from gl10m.manifest.schema import SCENES, SPLITS
 from gl10m.report import funnel
+from gl10m.storage.place import Place
 from gl10m.store.reader import class_names
 
 CLASSES_SHOWN = 20
 """Classes listed, the most frequent first; the rest is summed up."""
 
 
-def describe(root: Path) -> str:
+def describe(root: Place) -> str:
     """Everything that `gl10m stats` prints.
 
     Raises:
@@ -28,7 +28,7 @@ def describe(root: Path) -> str:
     return "\n".join(parts)
 
 
-def _splits(root: Path, scenes: int) -> str:
+def _splits(root: Place, scenes: int) -> str:
     path = root / "manifests" / "splits.parquet"
     if not path.exists():
         return f"{scenes:,} scenes, not split yet: run `gl10m split --root {root}`"
@@ -44,7 +44,7 @@ def _states(states: list[str]) -> str:
     return "by state: " + ", ".join(f"{state} {counts[state]:,}" for state in sorted(counts))
 
 
-def _classes(root: Path, labels: list[list[int]]) -> str:
+def _classes(root: Place, labels: list[list[int]]) -> str:
     if not labels:
         return "no scene, no class: manifests/rejections.parquet says why"
     names = class_names(root)

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from gl10m.manifest.parquet import replacing
 from gl10m.scene.grid import TILES
+from gl10m.storage.place import Place, at_hand
 from gl10m.store.codec import MAX_IMAGE_BYTES
 from gl10m.store.layout import (
     LENGTH_PREFIX,
@@ -54,21 +55,21 @@ class IndexedShard:
     """Schema `index_schema`; `shard` is the shard's number in its name."""
 
 
-def index_shard(path: Path) -> IndexedShard:
+def index_shard(place: Place) -> IndexedShard:
     """Locate every image of a shard in its bytes.
 
     Each image is read through Parquet, page checksums verified, and looked up in the raw file: what the index
     then says of a range is what stands there, length prefix included.
 
     Args:
-        path: a shard.
+        place: a shard; one in a bucket is copied to this machine meanwhile.
 
     Raises:
         FileNotFoundError: there is no such shard.
         StoreError: it is damaged, or its images do not stand as they are, one scene a page.
     """
-    number = ShardName.parse(path.name).number
-    with open_shard(path) as file, path.open("rb") as raw:
+    number = ShardName.parse(place.name).number
+    with at_hand(place) as path, open_shard(path) as file, path.open("rb") as raw:
         class_names = class_names_of(file.schema_arrow.metadata or {}, path)
         groups = []
         first_row = 0
@@ -78,11 +79,11 @@ def index_shard(path: Path) -> IndexedShard:
                 found = _locate(path, content, file.metadata.row_group(group), rows)
                 groups.append(_index_rows(rows, found, number, first_row, len(class_names)))
                 first_row += rows.num_rows
-    described = ShardFile(path.name, path.stat().st_size, sha256_of(path))
+        described = ShardFile(path.name, path.stat().st_size, sha256_of(path))
     return IndexedShard(file=described, class_names=class_names, rows=pa.concat_tables(groups))
 
 
-def write_index(path: Path, shards: Iterable[Path | IndexedShard]) -> None:
+def write_index(path: Place, shards: Iterable[Place | IndexedShard]) -> None:
     """Write the index of a region, whole or not at all. The same shards give the same bytes.
 
     Args:
@@ -95,7 +96,7 @@ def write_index(path: Path, shards: Iterable[Path | IndexedShard]) -> None:
             classes.
         OSError: the folder cannot be written.
     """
-    parts = [index_shard(shard) if isinstance(shard, Path) else shard for shard in shards]
+    parts = [shard if isinstance(shard, IndexedShard) else index_shard(shard) for shard in shards]
     parts.sort(key=lambda part: part.file.name)
     names = [ShardName.parse(part.file.name) for part in parts]
     if not names or names != [ShardName(path.stem, number, len(names)) for number in range(len(names))]:
@@ -139,7 +140,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def class_names_of(metadata: Mapping[bytes, bytes], path: Path) -> tuple[str, ...]:
+def class_names_of(metadata: Mapping[bytes, bytes], path: Place) -> tuple[str, ...]:
     """The classes that the metadata of a shard or an index names, by id.
 
     Raises:

@@ -12,6 +12,8 @@ from gl10m.manifest import parquet
 from gl10m.manifest.near_duplicates import with_neighbours
 from gl10m.manifest.schema import CANDIDATES, FUNNEL, ITEMS, PLACED, REJECTIONS, SCENES, SPLITS, STORED, Table
 from gl10m.scene.grid import TILES
+from gl10m.storage.place import BucketPath, Place, at_hand
+from gl10m.storage.register import REGISTER, unnamed
 from gl10m.store.byte_source import LocalFiles
 from gl10m.store.codec import SIDE
 from gl10m.store.index import ShardFile, checksum, index_shard
@@ -21,6 +23,9 @@ from gl10m.store.shard import REMEDY, open_shard
 
 FOREIGN = "Move it elsewhere: data/ and index/ hold what `gl10m build` wrote, and nothing else."
 """What to do about a file that no index names."""
+
+UNNAMED = "The next `gl10m build` deletes it if a build left it there; move anything else elsewhere."
+"""What to do about such an object in a bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ SPLIT_REMEDY = "Run `gl10m split` again."
 """What to do about scenes and splits that do not fit each other."""
 
 
-def verify(root: Path, *, deep: bool = False) -> list[Problem]:
+def verify(root: Place, *, deep: bool = False) -> list[Problem]:
     """Look for anything that is not as the build left it.
 
     Args:
@@ -97,7 +102,7 @@ def _check_index(path: str, index: RegionIndex) -> Iterator[Problem]:
         yield Problem(path, wrong[0], "the scene belongs to another region.", INDEX_REMEDY)
 
 
-def _check_shard(root: Path, index: RegionIndex, number: int, *, deep: bool) -> Iterator[Problem]:
+def _check_shard(root: Place, index: RegionIndex, number: int, *, deep: bool) -> Iterator[Problem]:
     shard = index.shards[number]
     file = f"{SHARDS}/{shard.name}"
     path = shard_path(root, ShardName.parse(shard.name))
@@ -115,15 +120,16 @@ def _check_shard(root: Path, index: RegionIndex, number: int, *, deep: bool) -> 
         if rows != own.num_rows:
             yield Problem(file, None, f"it has {rows} scenes; the index says {own.num_rows}.", REMEDY)
         if deep:
-            yield from _check_images(root, file, index, number)
-            yield from _check_bytes(path, file, shard, own)
+            with at_hand(path) as local:
+                yield from _check_images(local.parent, file, index, number)
+                yield from _check_bytes(local, file, shard, own)
     except StoreError as error:
         yield Problem(file, None, _what(error), REMEDY)
 
 
-def _check_images(root: Path, file: str, index: RegionIndex, number: int) -> Iterator[Problem]:
+def _check_images(shards: Path, file: str, index: RegionIndex, number: int) -> Iterator[Problem]:
     """Read every image of a shard by its byte range, compare its checksum and decode it."""
-    source = LocalFiles(root / SHARDS)
+    source = LocalFiles(shards)
     reader = RegionReader(index, source, verify=True)
     pixels = np.empty((TILES, SIDE, SIDE, 3), np.uint8)
     for row in np.flatnonzero(index.column("shard") == number).tolist():
@@ -144,7 +150,7 @@ def _check_bytes(path: Path, file: str, shard: ShardFile, own: pa.Table) -> Iter
         yield Problem(file, None, "the index tells other byte ranges or labels than the file.", INDEX_REMEDY)
 
 
-def _check_manifest(root: Path, indexed: dict[str, tuple[str, int]], *, deep: bool) -> Iterator[Problem]:
+def _check_manifest(root: Place, indexed: dict[str, tuple[str, int]], *, deep: bool) -> Iterator[Problem]:
     """Scenes manifest and indexes name the same scenes at the same places, once each; deep: shards, too."""
     file = "manifests/scenes.parquet"
     try:
@@ -175,7 +181,7 @@ def _check_manifest(root: Path, indexed: dict[str, tuple[str, int]], *, deep: bo
         yield from _check_columns(root, file, rows)
 
 
-def _check_columns(root: Path, file: str, rows: pa.Table) -> Iterator[Problem]:
+def _check_columns(root: Place, file: str, rows: pa.Table) -> Iterator[Problem]:
     """The manifest says of each scene what its shard says, and of its neighbours what is so."""
     if not with_neighbours(rows.select(PLACED.names)).cast(SCENES.schema).equals(rows):
         yield Problem(file, None, "it names other nearest scenes than there are.", REMEDY)
@@ -193,7 +199,7 @@ def _check_columns(root: Path, file: str, rows: pa.Table) -> Iterator[Problem]:
             yield Problem(file, None, f"it does not say of {name} what the shard itself says.", REMEDY)
 
 
-def _check_splits(root: Path, scenes: set[str]) -> Iterator[Problem]:
+def _check_splits(root: Place, scenes: set[str]) -> Iterator[Problem]:
     """Where the data set is split, every scene has a split, and no scene that is gone."""
     file = "manifests/splits.parquet"
     if not (root / file).exists():
@@ -210,7 +216,7 @@ def _check_splits(root: Path, scenes: set[str]) -> Iterator[Problem]:
         yield Problem(file, None, f"it names {len(gone)} scenes that are not there.", SPLIT_REMEDY)
 
 
-def _check_readable(root: Path, declared: Table) -> Iterator[Problem]:
+def _check_readable(root: Place, declared: Table) -> Iterator[Problem]:
     """A manifest that the loader does not read can be left out of a copy; where it is, it is whole."""
     file = f"manifests/{declared.name}.parquet"
     if not (root / file).exists():
@@ -221,7 +227,11 @@ def _check_readable(root: Path, declared: Table) -> Iterator[Problem]:
         yield Problem(file, None, str(error), REMEDY)
 
 
-def _foreign_files(root: Path, known: set[str]) -> Iterator[Problem]:
+def _foreign_files(root: Place, known: set[str]) -> Iterator[Problem]:
+    if isinstance(root, BucketPath):
+        for key in unnamed(root.root.address, root.root.files):
+            yield Problem(key, None, f"{REGISTER} does not name it.", UNNAMED)
+        return
     for folder, names in ((SHARDS, known), (INDEXES, {f"{region}.arrow" for region in regions_of(root)})):
         for path in sorted((root / folder).glob("*")):
             if path.name not in names and not path.name.startswith(parquet.TEMPORARY):

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Self
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ import pyarrow as pa
 from gl10m.manifest.schema import FETCHED
 from gl10m.scene.grid import TILES
 from gl10m.scene.states import REGION_CODE
+from gl10m.storage.place import AnyPlace
 
 STORE_VERSION: Final = 1
 """Raised when a reader of the old shards or indexes would misread the new ones."""
@@ -111,12 +111,12 @@ def plan_shards(region: str, scenes: int) -> list[PlannedShard]:
     ]
 
 
-def shard_path(root: Path, name: ShardName) -> Path:
+def shard_path(root: AnyPlace, name: ShardName) -> AnyPlace:
     """The file of a shard in the data set at `root`."""
     return root / SHARDS / str(name)
 
 
-def index_path(root: Path, region: str) -> Path:
+def index_path(root: AnyPlace, region: str) -> AnyPlace:
     """The file of a region's index in the data set at `root`."""
     return root / INDEXES / f"{region}.arrow"
 

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from gl10m.scene.footprint import FOOTPRINT_DEGREES
 from gl10m.scene.grid import TILES
 from gl10m.scene.tile_labels import unpack_tile_labels
+from gl10m.storage.client import ObjectNotFoundError
+from gl10m.storage.place import Place, cached
 from gl10m.store import codec
-from gl10m.store.byte_source import ByteRange, ByteSource, LocalFiles
+from gl10m.store.byte_source import ByteRange, ByteSource, byte_source
 from gl10m.store.index import ShardFile, checksum, class_names_of
 from gl10m.store.layout import (
     INDEXES,
@@ -34,6 +36,8 @@ from gl10m.store.shard import REMEDY, column
 INDEX_REMEDY = "Delete it and run the same `gl10m build` again, which makes it anew from the shards."
 """What to do about a missing or damaged index."""
 
+REPLACED = "A later build has replaced it, or it was deleted. Open the data set anew."
+"""What to do about an object that is no longer there."""
 
 _BOUNDS_TOLERANCE = 1e-9
 """Degrees by which a footprint's side may miss its length: rounding, a tenth of a millimetre."""
@@ -91,7 +95,7 @@ class RegionIndex:
         return _reopen, (self.path, self.crc32)
 
 
-def regions_of(root: Path) -> list[str]:
+def regions_of(root: Place) -> list[str]:
     """Regions of the data set at `root`, in alphabetical order.
 
     Raises:
@@ -106,7 +110,7 @@ def regions_of(root: Path) -> list[str]:
     return regions
 
 
-def class_names(root: Path) -> tuple[str, ...]:
+def class_names(root: Place) -> tuple[str, ...]:
     """Names of the data set's classes by id; all its regions have the same.
 
     Raises:
@@ -116,15 +120,18 @@ def class_names(root: Path) -> tuple[str, ...]:
     return open_index(index_path(root, regions_of(root)[0])).class_names
 
 
-def open_index(path: Path) -> RegionIndex:
+def open_index(place: Place) -> RegionIndex:
     """Map an index into memory and check that its rows can be trusted to be rows.
+
+    One in a bucket is copied to this machine and kept there, see `gl10m.storage.place.cached`.
 
     Raises:
         DataSetNotFoundError: there is no such index.
         StoreError: it is damaged, or another version wrote it.
     """
-    if not path.is_file():
-        raise DataSetNotFoundError(f"no index {path.name} in {path.parent}. {INDEX_REMEDY}")
+    if not place.is_file():
+        raise DataSetNotFoundError(f"no index {place.name} in {place.parent}. {INDEX_REMEDY}")
+    path = cached(place)
     try:
         rows = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         about = rows.schema.metadata or {}
@@ -262,7 +269,8 @@ class RegionReader:
         try:
             contents = self._source.read(ranges)
         except FileNotFoundError as error:
-            raise ShardNotFoundError(f"{_missing(ranges[0].shard, self.index)}. {REMEDY}") from error
+            remedy = REPLACED if isinstance(error, ObjectNotFoundError) else REMEDY
+            raise ShardNotFoundError(f"{_missing(ranges[0].shard, self.index)}. {remedy}") from error
         for wanted, content in zip(ranges, contents, strict=True):
             if len(content) != wanted.end - wanted.start:
                 raise StoreError(
@@ -292,7 +300,7 @@ class RegionReader:
 class SceneReader:
     """Reads the images of a data set's scenes by their ids. A context manager."""
 
-    def __init__(self, root: Path, *, verify: bool = False) -> None:
+    def __init__(self, root: Place, *, verify: bool = False) -> None:
         """Open all regions of the data set at `root`.
 
         Raises:
@@ -300,7 +308,7 @@ class SceneReader:
             StoreError: it is damaged.
         """
         self._root = root
-        self._source = LocalFiles(root / SHARDS)
+        self._source = byte_source(root)
         self._regions: dict[str, tuple[RegionReader, dict[str, int]]] = {}
         for region in regions_of(root):
             index = open_index(index_path(root, region))

@@ -17,6 +17,7 @@ from gl10m.manifest.parquet import replacing
 from gl10m.manifest.schema import FETCHED
 from gl10m.scene.grid import TILES
 from gl10m.scene.states import SCENE_ID
+from gl10m.storage.place import Place, readable
 from gl10m.store.layout import (
     IMAGE,
     SCENES_A_ROW_GROUP,
@@ -112,7 +113,7 @@ class ShardWriter:
 
 
 def write_shard(
-    path: Path,
+    path: Place,
     batches: Iterable[pa.Table] | pa.Table,
     class_names: Sequence[str],
     metadata: Mapping[str, str],
@@ -140,7 +141,7 @@ def write_shard(
     return writer.rows
 
 
-def read_rows(path: Path, scene_ids: Collection[str] | None = None) -> Iterator[pa.Table]:
+def read_rows(path: Place, scene_ids: Collection[str] | None = None) -> Iterator[pa.Table]:
     """Read scenes back as they were given to `write_shard`, checking the checksum of every page.
 
     Args:
@@ -167,7 +168,7 @@ def read_rows(path: Path, scene_ids: Collection[str] | None = None) -> Iterator[
             yield rows if keep is None else rows.filter(keep)
 
 
-def open_shard(path: Path) -> pq.ParquetFile:
+def open_shard(path: Place) -> pq.ParquetFile:
     """Open a shard and check that its footer is one.
 
     Raises:
@@ -177,7 +178,7 @@ def open_shard(path: Path) -> pq.ParquetFile:
     if not path.is_file():
         raise FileNotFoundError(f"the shard {path.name} is missing from {path.parent}. {REMEDY}")
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        file = pq.ParquetFile(readable(path), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{path} cannot be read as Parquet ({error}). {REMEDY}") from error
     fault = _footer_fault(file)
@@ -187,7 +188,7 @@ def open_shard(path: Path) -> pq.ParquetFile:
     return file
 
 
-def read_group(path: Path, file: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
+def read_group(path: Place, file: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
     """Read one row group of an open shard into one chunk.
 
     Raises:
@@ -248,7 +249,7 @@ def _images(encoded: "pa.Array[Any]") -> pa.StructArray:
     return pa.StructArray.from_arrays([encoded, pa.nulls(len(encoded), pa.string())], fields=list(IMAGE))
 
 
-def _fetched(path: Path, stored: pa.Table) -> pa.Table:
+def _fetched(path: Place, stored: pa.Table) -> pa.Table:
     """Rows of a shard in schema FETCHED."""
     columns = {name: column(stored, name) for name in FETCHED.names}
     tiles = columns["hr"].flatten().field("bytes")

@@ -1,14 +1,15 @@
 """Fragments and receipts: what became of each scene that was asked of the imagery source."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gl10m.manifest.columns import values
 from gl10m.manifest.schema import FETCHED, REJECTIONS, Column, Table
+from gl10m.storage.place import BucketPath, Place, below, readable
 from pipelines.execution.journal import Journal, key_of
 
 _KEY = Column("scene_key", pa.string(), "-", "build", "Content key of the scene: place, items, parameters")
@@ -88,13 +89,13 @@ class Receipts:
     journal: Journal
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Place:
         """The receipts of the last published build."""
         return self.journal.folder / "receipts.parquet"
 
     def load(self) -> pa.Table:
         """All receipts, schema RECEIPTS, one row a scene key; unreadable fragments count as not there."""
-        tables = [_columns(path) for path in sorted(self.journal.fragments.glob("*.parquet"))]
+        tables = list(_all_columns(below(self.journal.fragments, "*.parquet")).values())
         tables.append(_columns(self.path))
         found = pa.concat_tables([table for table in tables if table is not None] or [RECEIPTS.empty()])
         # A scene that failed and was fetched by a later run has two receipts: the finished one counts.
@@ -106,10 +107,9 @@ class Receipts:
         first = [i for i, key in enumerate(keys) if i == 0 or keys[i - 1] != key]
         return ordered.take(pa.array(first, pa.int64())).drop_columns(["rank"])
 
-    def payload(self, wanted: set[str]) -> Iterator[tuple[str, Path, int]]:
+    def payload(self, wanted: set[str]) -> Iterator[tuple[str, Place, int]]:
         """Where the fragments hold the images of the wanted scene keys: (key, file, row)."""
-        for path in sorted(self.journal.fragments.glob("*.parquet")):
-            table = _columns(path)
+        for path, table in _all_columns(below(self.journal.fragments, "*.parquet")).items():
             if table is None:
                 continue
             for row, (key, outcome) in enumerate(
@@ -123,7 +123,7 @@ class DamagedFragmentError(ValueError):
     """A fragment does not hold the images that were written into it."""
 
 
-def read_scene(path: Path, row: int) -> pa.Table:
+def read_scene(path: Place, row: int) -> pa.Table:
     """One kept scene of a fragment, schema FETCHED.
 
     Raises:
@@ -131,7 +131,7 @@ def read_scene(path: Path, row: int) -> pa.Table:
             its scenes again.
     """
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
             return file.read_row_group(row).select(FETCHED.names)
     except (OSError, pa.ArrowException) as error:
         path.unlink(missing_ok=True)
@@ -170,9 +170,31 @@ def scene_key(row: dict[str, object], parameters: str, sources: tuple[str, str])
     return key_of(place, row["naip_items"], row["sentinel2_items"], parameters, sources)
 
 
-def _columns(path: Path) -> pa.Table | None:
+_READ_AT_ONCE = 16
+_seen: dict[tuple[str, str], pa.Table | None] = {}
+"""Receipts of fragments in buckets, by address and version: each is asked for once."""
+
+
+def _all_columns(paths: Sequence[Place]) -> dict[Place, pa.Table | None]:
+    """Receipts of many files, in their order; those in a bucket side by side."""
+    if not any(isinstance(path, BucketPath) for path in paths):
+        return {path: _columns(path) for path in paths}
+    with ThreadPoolExecutor(_READ_AT_ONCE) as threads:
+        return dict(zip(paths, threads.map(_remembered, paths), strict=True))
+
+
+def _remembered(path: Place) -> pa.Table | None:
+    if not isinstance(path, BucketPath):
+        return _columns(path)
+    key = (str(path), path.mark)
+    if key not in _seen:
+        _seen[key] = _columns(path)
+    return _seen[key]
+
+
+def _columns(path: Place) -> pa.Table | None:
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
             return file.read(columns=RECEIPTS.names).select(RECEIPTS.names).cast(RECEIPTS.schema)
     except (FileNotFoundError, OSError, pa.ArrowException, KeyError, ValueError):
         return None

@@ -24,6 +24,9 @@ from gl10m.manifest.columns import values
 from gl10m.manifest.outcome import Outcome
 from gl10m.manifest.parquet import TEMPORARY, replacing
 from gl10m.manifest.provenance import digest
+from gl10m.storage.cache import cache_folder
+from gl10m.storage.place import BucketPath, BucketRoot, Place, readable
+from gl10m.storage.register import Entry
 from pipelines.execution.lock import WORK
 
 KEY_LENGTH = 20
@@ -43,16 +46,16 @@ def key_of(*parts: object) -> str:
     return digest(parts)[:KEY_LENGTH]
 
 
-def _write(path: Path, table: pa.Table) -> None:
+def _write(path: Place, table: pa.Table) -> None:
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
-def _read(path: Path) -> pa.Table:
-    return pq.read_table(path, page_checksum_verification=True)
+def _read(path: Place) -> pa.Table:
+    return pq.read_table(readable(path), page_checksum_verification=True)
 
 
-def _readable(path: Path) -> pa.Table | None:
+def _readable(path: Place) -> pa.Table | None:
     """The table at `path`, or None where it is missing or damaged: then its work is simply done again."""
     try:
         return _read(path)
@@ -64,24 +67,24 @@ def _readable(path: Path) -> pa.Table | None:
 class Journal:
     """The journal of one data set. Small and picklable: every worker holds one."""
 
-    root: Path
+    root: Place
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Place:
         """Where the journal lives."""
         return self.root / WORK
 
     @property
-    def fragments(self) -> Path:
+    def fragments(self) -> Place:
         """Where fragments lie."""
         return self.folder / "fragments"
 
-    def outcome_paths(self, stage: str, region: str, key: str) -> tuple[Path, Path]:
+    def outcome_paths(self, stage: str, region: str, key: str) -> tuple[Place, Place]:
         """Where the kept and the dropped rows of a stage are kept."""
         base = self.folder / "stages" / region
         return base / f"{stage}-{key}.kept.parquet", base / f"{stage}-{key}.dropped.parquet"
 
-    def table_path(self, name: str, region: str, key: str) -> Path:
+    def table_path(self, name: str, region: str, key: str) -> Place:
         """Where a table that is no stage's outcome is kept."""
         return self.folder / "stages" / region / f"{name}-{key}.parquet"
 
@@ -117,14 +120,14 @@ class Journal:
         self._forget_older(path)
         return table
 
-    def _forget_older(self, *current: Path) -> None:
+    def _forget_older(self, *current: Place) -> None:
         """Delete what the same stage left in this region under another key."""
         stage = current[0].name.rsplit("-", 1)[0]
         for path in current[0].parent.glob(f"{stage}-*"):
             if path not in current:
                 path.unlink(missing_ok=True)
 
-    def write_fragment(self, fragment: pa.Table) -> Path:
+    def write_fragment(self, fragment: pa.Table) -> Place:
         """Commit a batch of scenes, see `pipelines.execution.fragments`; its name is its content key."""
         keys = sorted(str(key) for key in values(fragment, "scene_key"))
         path = self.fragments / f"{key_of(keys)}.parquet"
@@ -136,7 +139,9 @@ class Journal:
         return path
 
     def sweep(self) -> None:
-        """Delete what unfinished writers left behind in the journal."""
+        """Delete what unfinished writers left behind in the journal; a bucket never shows any such."""
+        if isinstance(self.folder, BucketPath):
+            return
         for path in self.folder.rglob(f"{TEMPORARY}*"):
             path.unlink(missing_ok=True)
 
@@ -170,6 +175,9 @@ class Transaction:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.staged[name] = path
         return path
+
+    def upload(self) -> None:
+        """Nothing: what is staged lies where its place is."""
 
     def publish(self, obsolete: list[str]) -> None:
         """Make every staged file part of the data set and delete the obsolete ones.
@@ -213,3 +221,67 @@ class Transaction:
             with source.open("rb") as file:
                 os.fsync(file.fileno())
             source.replace(target)
+
+
+class BucketTransaction:
+    """Publishes many files of a data set in a bucket at once, or none.
+
+    Files are put under keys of their own; then the register, by one conditional put, names them. A process
+    killed before that leaves the old data set and some unnamed objects, which `recover` deletes.
+    """
+
+    def __init__(self, root: BucketRoot) -> None:
+        self.root = root
+        self.staged: dict[str, Path] = {}
+        self._uploaded: dict[str, Entry] = {}
+
+    @property
+    def _folder(self) -> Path:
+        return cache_folder() / "staging" / key_of(self.root.address)
+
+    def stage(self, name: str) -> Path:
+        """Path on this machine to write the file that will be `<root>/<name>` once published."""
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.staged[name] = path
+        return path
+
+    def upload(self) -> None:
+        """Put what is staged, so that it takes no room on this machine any more; nobody reads it yet.
+
+        Raises:
+            StorageError: the store refuses, or does not answer.
+        """
+        for name, path in list(self.staged.items()):
+            self._uploaded[name] = self.root.upload(name, path)
+            path.unlink()
+            del self.staged[name]
+
+    def publish(self, obsolete: list[str]) -> None:
+        """Make every staged file part of the data set and drop the obsolete ones.
+
+        Args:
+            obsolete: names below the root that the new data set no longer has.
+
+        Raises:
+            LeaseLostError: another build took over; nothing is changed.
+            StorageError: the store refuses, or does not answer.
+        """
+        self.upload()
+        self.root.commit(self._uploaded, set(obsolete) - set(self._uploaded))
+        self._uploaded.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def recover(self) -> None:
+        """Delete what a publication that was cut short has left."""
+        self.root.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self.staged.clear()
+
+
+Publication = Transaction | BucketTransaction
+
+
+def transaction_in(root: Place) -> Publication:
+    """The way in which files of a data set are published where it lies."""
+    return Transaction(root) if isinstance(root, Path) else BucketTransaction(root.root)

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from gl10m.storage.lease import LeaseHeldError, holder_of
+from gl10m.storage.place import Place
+
 WORK = ".gl10m"
 """Folder inside a data set that holds the journal; safe to delete when nothing is to be resumed."""
 
@@ -20,16 +23,24 @@ class UnwritableRootError(PermissionError):
 
 
 @contextlib.contextmanager
-def locked(root: Path) -> Iterator[None]:
+def locked(root: Place) -> Iterator[None]:
     """Hold the data set at `root` for this process.
 
     The lock is the kernel's (flock), so it is free the moment its holder dies, however it dies. It does not
-    hold over NFS.
+    hold over NFS. In a bucket it is a lease, see `gl10m.storage.lease`.
 
     Raises:
         BuildLockedError: another process holds it.
         UnwritableRootError: the folder cannot be made or written.
     """
+    if not isinstance(root, Path):
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(root.root.held())
+            except LeaseHeldError as error:
+                raise BuildLockedError(str(error)) from None
+            yield
+        return
     with _lock_file(root) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,8 +69,10 @@ def _lock_file(root: Path) -> TextIO:
         ) from error
 
 
-def is_locked(root: Path) -> bool:
+def is_locked(root: Place) -> bool:
     """Whether a build is writing into the data set at `root` at this moment."""
+    if not isinstance(root, Path):
+        return holder_of(root.root.address) is not None
     try:
         with (root / WORK / "lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

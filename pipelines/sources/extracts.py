@@ -3,13 +3,13 @@
 import contextlib
 import hashlib
 import logging
-import os
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from gl10m.scene.states import states
+from gl10m.storage.place import Place
 from pipelines.sources import geofabrik, libosmium
 from pipelines.sources.asset_urls import redacted, unsigned
 from pipelines.sources.download import DownloadError, NotOfferedError, download, unchanged
@@ -135,7 +135,7 @@ def remote_extract(
 def pinned_extract(
     region: str,
     folder: Path,
-    pin: Path,
+    pin: Place,
     patience: Patience = PATIENT,
 ) -> Extract:
     """The Geofabrik extract with which a data set was begun, or the newest where it was begun with none.
@@ -232,9 +232,3 @@ def _digest(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
         # MD5 is what servers offer; it guards against cut downloads, not against an attacker.
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept between builds: $XDG_CACHE_HOME/gl10m, else ~/.cache/gl10m."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "gl10m"

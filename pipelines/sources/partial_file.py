@@ -11,6 +11,7 @@ from io import FileIO
 from pathlib import Path
 
 from gl10m.manifest.parquet import replacing
+from gl10m.storage.place import Place
 
 LONGEST_RECORD = 8192
 """Bytes of the record beside a partial file at most."""
@@ -154,7 +155,7 @@ def partial_file(target: Path) -> Iterator[PartialFile]:
 
 
 @contextlib.contextmanager
-def writing(target: Path) -> Iterator[None]:
+def writing(target: Place) -> Iterator[None]:
     """Turn the errors of writing a download into one that names the folder and the remedy.
 
     Raises:
@@ -171,7 +172,7 @@ def writing(target: Path) -> Iterator[None]:
         ) from error
 
 
-def remember(path: Path, record: dict[str, object]) -> None:
+def remember(path: Place, record: dict[str, object]) -> None:
     """Write a small record, whole or not at all.
 
     Raises:
@@ -181,7 +182,7 @@ def remember(path: Path, record: dict[str, object]) -> None:
         temporary.write_text(json.dumps(record, sort_keys=True), encoding="utf-8")
 
 
-def recall(path: Path) -> dict[str, object]:
+def recall(path: Place) -> dict[str, object]:
     """A small record; empty where there is none that can be read."""
     with contextlib.suppress(OSError, ValueError):
         if path.stat().st_size <= LONGEST_RECORD:

@@ -41,7 +41,7 @@ def test_another_key_computes_again_and_forgets_the_old(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.stage("polygons", "CA", "old", lambda: outcome_of(["way/1"]))
     journal.stage("polygons", "CA", "new", lambda: outcome_of(["way/1", "way/2"]))
-    names = sorted(path.name for path in (journal.folder / "stages" / "CA").iterdir())
+    names = sorted(path.name for path in (tmp_path / ".gl10m" / "stages" / "CA").iterdir())
     assert names == ["polygons-new.dropped.parquet", "polygons-new.kept.parquet"]
 
 
@@ -49,6 +49,7 @@ def test_a_damaged_outcome_is_computed_again(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.stage("polygons", "CA", "key", lambda: outcome_of(["way/1"]))
     kept, _ = journal.outcome_paths("polygons", "CA", "key")
+    assert isinstance(kept, Path)
     kept.write_bytes(b"PAR1 no more")
     again = journal.stage("polygons", "CA", "key", lambda: outcome_of(["way/1"]))
     assert again.read == 1
@@ -120,10 +121,11 @@ def test_killed_at_any_rename_the_data_set_is_the_old_or_the_new_one(tmp_path: P
 
 def test_leftovers_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.fragments.mkdir(parents=True)
-    (journal.fragments / ".tmp-abc-x.parquet").write_bytes(b"half")
+    fragments = tmp_path / ".gl10m" / "fragments"
+    fragments.mkdir(parents=True)
+    (fragments / ".tmp-abc-x.parquet").write_bytes(b"half")
     journal.sweep()
-    assert list(journal.fragments.iterdir()) == []
+    assert list(fragments.iterdir()) == []
 
 
 def test_a_table_is_kept_by_its_key(tmp_path: Path) -> None:

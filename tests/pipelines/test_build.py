@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +28,7 @@ from gl10m.store.integrity import verify
 from pipelines.build import WorkerLostError, _told
 from pipelines.execution.fragments import Receipts
 from pipelines.execution.journal import Journal
-from tests.pipelines.town import Town, contents
+from tests.pipelines.town import Town, contents, start, wait_for
 from tests.worlds import write_world
 
 
@@ -183,24 +182,6 @@ def test_two_files_for_one_state_are_refused(town: Town, tmp_path: Path) -> None
 def test_one_worker_gives_the_same_bytes_as_two(built: Path, town: Town, tmp_path: Path) -> None:
     assert town.build(tmp_path / "root", "--workers", "1").returncode == 0
     assert contents(tmp_path / "root") == contents(built)
-
-
-def start(town: Town, root: Path, *more: str) -> "subprocess.Popen[str]":
-    """A build in a process group of its own, as a terminal would start it."""
-    return subprocess.Popen(
-        town.command(root, *more),
-        start_new_session=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def wait_for(happened: Callable[[], bool], building: "subprocess.Popen[str]") -> None:
-    until = time.monotonic() + 120
-    while building.poll() is None and not happened():
-        assert time.monotonic() < until, "the build did not get so far"
-        time.sleep(0.05)
 
 
 POINTS = {

@@ -12,10 +12,10 @@ import osmium
 import pytest
 from osmium.io import Header
 
+from gl10m.storage.cache import cache_folder
 from pipelines.sources.asset_urls import RefusedAddressError
 from pipelines.sources.extracts import (
     ExtractUnavailableError,
-    cache_folder,
     extract_date,
     geofabrik_extract,
     local_extract,

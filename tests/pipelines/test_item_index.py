@@ -72,7 +72,7 @@ def test_the_index_in_the_journal_is_geoparquet_and_names_its_searches(tmp_path:
         imagery = StacImagery(url=world.url)
         asked = {Sensor.NAIP: (imagery, "naip here", NAIP_WINDOW), Sensor.SENTINEL2: (imagery, "s2", YEAR)}
         Journal(tmp_path).table("items", "CA", "key", lambda: find_items(asked, AREA))
-    path = Journal(tmp_path).table_path("items", "CA", "key")
+    path = Path(str(Journal(tmp_path).table_path("items", "CA", "key")))
     shown = geopandas.read_parquet(path)
     assert sorted(shown.item_id) == ["n-east", "n-older", "n-west", "s"]
     assert shown.total_bounds.tolist() == [-121.4, 36.6, -120.1, 36.9]

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -35,7 +37,7 @@ class Town:
     osm: Path
     address: str
 
-    def build(self, root: Path, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def build(self, root: Path | str, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Build to the end, with these environment variables added."""
         return subprocess.run(
             self.command(root, *more),
@@ -50,7 +52,7 @@ class Town:
         """Folder of the rendered world."""
         return self.osm.parent / "world"
 
-    def command(self, root: Path, *more: str) -> list[str]:
+    def command(self, root: Path | str, *more: str) -> list[str]:
         place = ["--states", "CA", "--osm", str(self.osm), "--source", "stac", "--stac-url", self.address]
         return [sys.executable, "-m", "gl10m", "build", *place, "--root", str(root), *more]
 
@@ -62,3 +64,21 @@ def contents(root: Path) -> dict[str, bytes]:
         for path in sorted(root.rglob("*"))
         if path.is_file() and ".gl10m" not in path.parts
     }
+
+
+def start(town: Town, root: Path | str, *more: str) -> "subprocess.Popen[str]":
+    """A build in a process group of its own, as a terminal would start it."""
+    return subprocess.Popen(
+        town.command(root, *more),
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(happened: Callable[[], bool], building: "subprocess.Popen[str]") -> None:
+    until = time.monotonic() + 120
+    while building.poll() is None and not happened():
+        assert time.monotonic() < until, "the build did not get so far"
+        time.sleep(0.05)

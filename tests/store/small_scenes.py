@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from gl10m.manifest.near_duplicates import with_neighbours
 from gl10m.manifest.schema import FETCHED, PLACED, SCENES, SPLITS, STORED
 from gl10m.scene.footprint import Footprint
 from gl10m.scene.grid import TILES
+from gl10m.storage.place import AnyPlace
 from gl10m.store import codec
 from gl10m.store.index import write_index
 from gl10m.store.layout import index_path, plan_shards, shard_path
@@ -98,11 +98,11 @@ def fetched(numbers: Sequence[int] = range(3), region: str = "CA") -> pa.Table:
     return pa.Table.from_pylist([row(number, region) for number in numbers], schema=FETCHED.schema)
 
 
-def build(root: Path, splits: dict[str, str] | None = None, **scenes: int) -> Path:
+def build(root: AnyPlace, splits: dict[str, str] | None = None, **scenes: int) -> AnyPlace:
     """A data set with so many scenes of each region: build(root, CA=5, WA=2).
 
     Args:
-        root: where.
+        root: where, a folder or a bucket.
         splits: split of each region; no split manifest if None.
         **scenes: number of scenes by region.
     """
@@ -125,9 +125,9 @@ def build(root: Path, splits: dict[str, str] | None = None, **scenes: int) -> Pa
             described.append(columns.cast(PLACED.schema))
         write_index(index_path(root, region), paths)
     table = with_neighbours(pa.concat_tables(described))
-    parquet.write(root / "manifests/scenes.parquet", table, SCENES, METADATA)
+    parquet.write(root / "manifests" / "scenes.parquet", table, SCENES, METADATA)
     if splits is not None:
         chosen = [splits[str(state)] for state in table["state"].to_pylist()]
         rows = table.select(["scene_id"]).append_column("split", pa.array(chosen)).cast(SPLITS.schema)
-        parquet.write(root / "manifests/splits.parquet", rows, SPLITS, METADATA)
+        parquet.write(root / "manifests" / "splits.parquet", rows, SPLITS, METADATA)
     return root

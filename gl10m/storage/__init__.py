@@ -1,0 +1,1 @@
+"""Where data sets lie: a folder, or a prefix in a bucket of an object store."""
