@@ -100,8 +100,7 @@ def test_a_split_waits_for_no_build_and_says_so(root: BucketPath) -> None:
 KILLED = """
     import os, signal, sys
     import obstore
-    from pipelines.execution.fragments import read_scene
-from pipelines.execution.journal import BucketTransaction
+    from pipelines.execution.journal import BucketTransaction
     from gl10m.storage.place import place_of
 
     root, steps = place_of(sys.argv[1]), int(sys.argv[2])
