@@ -64,6 +64,7 @@ def test_a_data_set_that_another_program_copied_into_a_bucket_is_one(
     assert verify(place(root), deep=True) == []
 
 
+@pytest.mark.slow
 def test_a_reader_keeps_what_it_opened_while_the_data_set_is_replaced(root: BucketPath) -> None:
     build(root, CA=2)
     opened = place(root)
@@ -167,6 +168,7 @@ def run(root: BucketPath, steps: int) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.slow
 def test_a_store_that_refuses_now_and_then_is_asked_again(
     s3: Proxy, root: BucketPath, tmp_path: Path
 ) -> None:
@@ -281,6 +283,7 @@ def clear(root: BucketPath) -> None:
         BucketTransaction(fresh.root).recover()
 
 
+@pytest.mark.slow
 def test_a_zombie_that_pauses_while_it_clears_deletes_nothing_of_its_successor(
     root: BucketPath, elsewhere: Callable[[str, float], Lease], monkeypatch: pytest.MonkeyPatch
 ) -> None:
