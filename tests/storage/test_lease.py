@@ -89,6 +89,7 @@ def test_the_clock_of_this_machine_decides_nothing(
         pass
 
 
+@pytest.mark.slow
 def test_a_holder_that_renews_keeps_it(root: BucketPath) -> None:
     with held(root.root.address, seconds=1.5) as taken:
         time.sleep(3.5)

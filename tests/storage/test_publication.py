@@ -64,6 +64,7 @@ def test_a_data_set_that_another_program_copied_into_a_bucket_is_one(
     assert verify(place(root), deep=True) == []
 
 
+@pytest.mark.slow
 def test_a_reader_keeps_what_it_opened_while_the_data_set_is_replaced(root: BucketPath) -> None:
     build(root, CA=2)
     opened = place(root)
@@ -100,8 +101,7 @@ def test_a_split_waits_for_no_build_and_says_so(root: BucketPath) -> None:
 KILLED = """
     import os, signal, sys
     import obstore
-    from pipelines.execution.fragments import read_scene
-from pipelines.execution.journal import BucketTransaction
+    from pipelines.execution.journal import BucketTransaction
     from gl10m.storage.place import place_of
 
     root, steps = place_of(sys.argv[1]), int(sys.argv[2])
@@ -168,6 +168,7 @@ def run(root: BucketPath, steps: int) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.slow
 def test_a_store_that_refuses_now_and_then_is_asked_again(
     s3: Proxy, root: BucketPath, tmp_path: Path
 ) -> None:
@@ -282,6 +283,7 @@ def clear(root: BucketPath) -> None:
         BucketTransaction(fresh.root).recover()
 
 
+@pytest.mark.slow
 def test_a_zombie_that_pauses_while_it_clears_deletes_nothing_of_its_successor(
     root: BucketPath, elsewhere: Callable[[str, float], Lease], monkeypatch: pytest.MonkeyPatch
 ) -> None:
