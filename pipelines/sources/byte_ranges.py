@@ -68,26 +68,6 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InFlight:
-    """How much one worker asks for at the same time."""
-
-    requests: int = 16
-    """Requests under way; a scene of NAIP has some 12."""
-
-    megabytes: int = 256
-    """Bytes asked for and not yet decoded; a scene of NAIP has some 54 MB."""
-
-    def __post_init__(self) -> None:
-        """Refuse what stands still.
-
-        Raises:
-            ValueError: a bound is not positive.
-        """
-        if self.requests < 1 or self.megabytes < 1:
-            raise ValueError(f"at least 1 request and 1 megabyte are in flight; got {self}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Ranges:
     """Asks for ranges of files. Small; connections are the process's, kept between scenes."""
 
@@ -95,9 +75,7 @@ class Ranges:
     """Who signs the addresses."""
 
     patience: Patience = PATIENT
-    """How long and how fast a range is asked for."""
-
-    in_flight: InFlight = InFlight()
+    """How long and how fast ranges are asked for, and how many at the same time."""
 
     def get(self, href: str, span: Span, *, whole: bool = True) -> Piece:
         """Ask for one range until it comes.
@@ -148,7 +126,7 @@ class Ranges:
         Raises:
             SourceUnavailableError: one did not come at any attempt.
         """
-        budget, held = self.in_flight.megabytes << 20, 0
+        budget, held = self.patience.megabytes_in_flight << 20, 0
         waiting: deque[tuple[int, Future[Piece]]] = deque()
         try:
             for href, span in wanted:
@@ -157,7 +135,9 @@ class Ranges:
                     taken, future = waiting.popleft()
                     yield future.result()
                     held -= taken
-                waiting.append((size, _threads(self.in_flight.requests).submit(self.get, href, span)))
+                waiting.append(
+                    (size, _threads(self.patience.requests_in_flight).submit(self.get, href, span))
+                )
                 held += size
             while waiting:
                 yield waiting.popleft()[1].result()
@@ -169,7 +149,7 @@ class Ranges:
         """Do some asking for several files at the same time; the first that fails says so."""
         if len(hrefs) < 2:  # noqa: PLR2004 - nothing to do together
             return [work(href) for href in hrefs]
-        return list(_threads(self.in_flight.requests).map(work, hrefs))
+        return list(_threads(self.patience.requests_in_flight).map(work, hrefs))
 
     def _once(self, address: str, span: Span, *, whole: bool) -> Piece:
         signed = self.signer.sign(address, self.patience)
@@ -194,7 +174,7 @@ class Ranges:
         headers = {"Range": f"bytes={span.start}-{span.stop - 1}", "Accept-Encoding": "identity"}
         wait = urllib3.Timeout(connect=self.patience.connect_seconds, read=self.patience.stall_seconds)
         for _ in range(MOST_REDIRECTS):
-            manager = _manager(_proxy(signed), self.in_flight.requests)
+            manager = _manager(_proxy(signed), self.patience.requests_in_flight)
             answer = manager.request(
                 "GET",
                 signed,

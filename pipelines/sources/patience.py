@@ -45,6 +45,12 @@ class Patience:
     burst: int = 50
     """Requests that may go at once after a time of rest."""
 
+    requests_in_flight: int = 16
+    """Ranges of rasters that one worker process asks for at the same time; a scene of NAIP has some 12."""
+
+    megabytes_in_flight: int = 256
+    """Megabytes of rasters asked for and not yet decoded; a scene of NAIP has some 54."""
+
     circuit_failures: int = 3
     """Calls that fail in a row, each after all its attempts, before the host's circuit opens."""
 

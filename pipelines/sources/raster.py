@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gl10m.scene.footprint import Footprint
 from pipelines.sources.asset_urls import redacted, unsigned
 from pipelines.sources.blocks import Block, DamagedBlockError, Run, inflate, lay, needed_blocks, runs
-from pipelines.sources.byte_ranges import InFlight, Piece, Ranges, Span, Version
+from pipelines.sources.byte_ranges import Piece, Ranges, Span, Version
 from pipelines.sources.cog_header import Foreign, Header, Known, Level, fetch_header
 from pipelines.sources.gdal_raster import GdalReader
 from pipelines.sources.imagery import DamagedRasterError
@@ -75,13 +75,10 @@ class Reader:
     patience: Patience = PATIENT
     """How long and how fast ranges, blocks and rasters are asked for."""
 
-    in_flight: InFlight = InFlight()  # noqa: RUF009 - frozen
-    """How much is asked for at the same time."""
-
     @property
     def ranges(self) -> Ranges:
         """Who asks for bytes."""
-        return Ranges(signer=self.signer, patience=self.patience, in_flight=self.in_flight)
+        return Ranges(signer=self.signer, patience=self.patience)
 
     def read(self, href: str, expected: Expected, footprint: Footprint) -> Patch:
         """Read the window of a raster under a footprint.

@@ -18,7 +18,6 @@ from gl10m.scene.acquisition import Window
 from gl10m.scene.footprint import Footprint
 from pipelines.sources import cog
 from pipelines.sources.asset_urls import redacted, unsigned, without_queries
-from pipelines.sources.byte_ranges import InFlight
 from pipelines.sources.imagery import HighResolution, LowResolution, Sensor, SourceUnavailableError
 from pipelines.sources.items import FIELDS, collected, item_table
 from pipelines.sources.passing import PASSING, PassingFault, broken, retry_after
@@ -78,10 +77,6 @@ class StacImagery:
     patience: Patience = PATIENT
     """How long and how fast pages and rasters are asked for."""
 
-    in_flight: InFlight = InFlight()  # noqa: RUF009 - frozen
-    """How much of the rasters one worker asks for at the same time. It decides no pixel, so it stands here
-    and not among the parameters of a build, which travel in every manifest."""
-
     def __post_init__(self) -> None:
         """Refuse what is no web address.
 
@@ -122,7 +117,7 @@ class StacImagery:
 
     @property
     def _reader(self) -> Reader:
-        return Reader(signer=self.signer, patience=self.patience, in_flight=self.in_flight)
+        return Reader(signer=self.signer, patience=self.patience)
 
     def _pages(
         self, sensor: Sensor, area: shapely.Geometry, window: Window
