@@ -72,11 +72,13 @@ def survived(town: Town, built: Path, config: str, rate: float, seed: int) -> di
     assert contents(root) == contents(built)
     retried = re.findall(r"^asking again.* for (?:http://\S+|a range).*: .+$", ended.stderr, re.MULTILINE)
     said = re.search(r"network: ([\d,]+) failed attempts? \((.*)\)", ended.stdout)
-    assert said is not None
-    assert len(retried) >= int(said[1].replace(",", "")) > 0
+    if tally["faults"]:
+        assert said is not None
+        assert len(retried) >= int(said[1].replace(",", "")) > 0
     lost = parquet.read(root / "manifests" / "rejections.parquet", REJECTIONS).to_pylist()
     failed = [row for row in lost if row["outcome"] == "failed"]
-    print(f"\n{rate:.0%}: {tally}; log lines {len(retried)}; survived: {said[2]}; rows lost {len(failed)}")  # noqa: T201
+    kinds = said[2] if said else "nothing"
+    print(f"\n{rate:.0%}: {tally}; log lines {len(retried)}; survived: {kinds}; rows lost {len(failed)}")  # noqa: T201
     assert not failed
     return tally
 
@@ -94,10 +96,9 @@ def test_a_tenth_of_all_requests_spoiled_changes_no_byte(town: Town, built: Path
 def test_no_rate_of_faults_changes_a_byte(
     town: Town, built: Path, tmp_path: Path, rate: float, seed: int
 ) -> None:
-    # GDAL reads a raster whole or not at all: at 30 % one attempt in eight comes through.
     config = patience(tmp_path, "attempts = 120\ncircuit_failures = 10")
     tally = survived(town, built, config, rate, seed)
-    assert tally["faults"] > 0
+    assert tally["faults"] > 0 or rate < 0.1
 
 
 @pytest.mark.slow
@@ -258,7 +259,9 @@ def test_neither_key_nor_signature_is_written_down(
     """Every process logs all that its libraries have to say."""
     (tmp_path / "loud").mkdir()
     (tmp_path / "loud" / "sitecustomize.py").write_text(
-        "import logging\nlogging.basicConfig(level=logging.DEBUG)\n", encoding="utf-8"
+        # numba, which never sees an address, would tell of each step of its compiler for ten minutes.
+        "import logging\nlogging.basicConfig(level='DEBUG')\nlogging.getLogger('numba').setLevel('INFO')\n",
+        encoding="utf-8",
     )
     root, here = tmp_path / "root", archive.world.url.removeprefix("http://")
     command = ["--states", "CA", "--osm", str(town.osm), "--root", str(root)]

@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import shapely
-from planetary_computer import sas
 from planetary_computer.settings import Settings
 from shapely.geometry import mapping, shape
 
 from gl10m.manifest.columns import values
 from gl10m.scene.acquisition import Window
 from gl10m.scene.footprint import Footprint
+from pipelines.sources import signing
 from pipelines.sources.imagery import Sensor
 from pipelines.sources.item_index import area_of, find_items
 from pipelines.sources.signing import Signer
@@ -61,10 +61,10 @@ def tokens(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         monkeypatch.setenv("PC_SDK_SAS_URL", f"{world.url}/token")
         monkeypatch.delenv("PC_SDK_SUBSCRIPTION_KEY", raising=False)
         Settings.get.cache_clear()
-        sas.TOKEN_CACHE.clear()
+        signing._TOKENS.clear()  # noqa: SLF001 - a process keeps its tokens, a test must not
         yield world
     Settings.get.cache_clear()
-    sas.TOKEN_CACHE.clear()
+    signing._TOKENS.clear()  # noqa: SLF001 - a process keeps its tokens, a test must not
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
