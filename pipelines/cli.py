@@ -192,7 +192,7 @@ def build(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands ov
     "--osm",
     type=str,
     required=True,
-    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s) address.",
+    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s), s3, gs or az address.",
 )
 @click.option("--out", type=_FILE, help="GeoParquet of candidates; OSM.candidates.parquet if not given.")
 @click.option("--state", default="XX", show_default=True, help="Two letters that stand in the scene ids.")

@@ -124,7 +124,7 @@ def osm_files(request: BuildRequest) -> dict[str, Path | str]:
                 f"--osm gives {code.upper()} two files, {files[code.upper()]} and {name}. Join them first, "
                 "for instance with `osmium merge`, or build them as two regions."
             )
-        files[code.upper()] = _given(name)
+        files[code.upper()] = given_osm(name)
     unknown = [region for region in request.regions if region not in files and region not in states()]
     if unknown:
         raise UnknownRegionError(
@@ -134,8 +134,13 @@ def osm_files(request: BuildRequest) -> dict[str, Path | str]:
     return files
 
 
-def _given(name: str) -> Path | str:
-    """A file at hand, an object of a bucket copied to this machine, or an address that is read later."""
+def given_osm(name: str) -> Path | str:
+    """A file at hand, an object of a bucket copied to this machine, or an address that is read later.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        RefusedAddressError: an address that is no plain http or https one, nor in a bucket.
+    """
     if is_address(name):
         return cached(object_at(name))
     if "://" not in name:
