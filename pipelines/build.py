@@ -30,6 +30,7 @@ from pipelines.fetch import Batch, Watch, batches, fetch, parameters_key
 from pipelines.inputs import (
     BuildRequest,
     UnknownRegionError,
+    check_sources,
     find_extract,
     open_sources,
     osm_files,
@@ -73,6 +74,7 @@ def build(request: BuildRequest) -> BuildReport:
         OSError: the folder cannot be written, or a source cannot be reached.
     """
     announce_retries()
+    check_sources(request)
     files = osm_files(request)
     parameters, patience = config.load(request.config), config.load_patience(request.config)
     class_map = read_class_map(request.class_map)

@@ -385,6 +385,9 @@ def coverage(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands
     from pipelines.coverage import describe
     from pipelines.inputs import BuildRequest
 
+    default = click.core.ParameterSource.DEFAULT
+    named = click.get_current_context().get_parameter_source("source") is not default
+
     request = BuildRequest(
         root=root,
         regions=_flat(asked["states"]),
@@ -398,7 +401,7 @@ def coverage(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands
         osm=asked["osm"],
         config=asked["config"],
     )
-    click.echo(describe(request))
+    click.echo(describe(request, compared=named))
 
 
 @click.command()

@@ -235,7 +235,7 @@ def test_two_runs_do_not_write_into_one_file(server: Unruly, tmp_path: Path) -> 
 def test_a_server_that_accepts_and_stays_silent_is_given_up(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/t"
-        with pytest.raises(DownloadError, match="did not come through in 2 attempts"):
+        with pytest.raises(DownloadError, match="could not be read in 2 attempts: timeout"):
             download(address, tmp_path / "t", patience=replace(QUICK, attempts=2))
 
 
