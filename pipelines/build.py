@@ -23,13 +23,14 @@ from gl10m.storage.place import Place, readable
 from pipelines import config, plan
 from pipelines.config import BuildParameters
 from pipelines.execution.cluster import TaskFailure, cluster, run
-from pipelines.execution.fragments import RECEIPTS, Receipts, scene_key
+from pipelines.execution.fragments import RECEIPTS, Receipts, note_keys, scene_key
 from pipelines.execution.journal import Journal, transaction_in
 from pipelines.execution.lock import locked
 from pipelines.fetch import Batch, Watch, batches, fetch, parameters_key
 from pipelines.inputs import (
     BuildRequest,
     UnknownRegionError,
+    check_sources,
     find_extract,
     open_sources,
     osm_files,
@@ -73,6 +74,7 @@ def build(request: BuildRequest) -> BuildReport:
         OSError: the folder cannot be written, or a source cannot be reached.
     """
     announce_retries()
+    check_sources(request)
     files = osm_files(request)
     parameters, patience = config.load(request.config), config.load_patience(request.config)
     class_map = read_class_map(request.class_map)
@@ -101,6 +103,8 @@ def build(request: BuildRequest) -> BuildReport:
         ]
         plans = _prepare(client, jobs)
         keys = {region: _keys(plan, parameters, sources) for region, plan in plans.items()}
+        for region, named in keys.items():
+            note_keys(journal, region, named)
         if request.dry_run:
             text = plan.describe(request.regions, request.root, parameters, request.limit)
             return BuildReport(text=text, failed=0)
