@@ -27,6 +27,7 @@ from gl10m.manifest.schema import (
     STORED,
     Table,
 )
+from gl10m.report.card import write_card
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.rejection import STAGES
 from gl10m.storage.place import Place, below, readable
@@ -123,6 +124,7 @@ def publish(root: Place, accounts: list[Account], class_map: ClassMap) -> pa.Tab
     ]
     empty = regions - set(values(final["scenes"], "state"))
     transaction.publish(obsolete + [f"index/{region}.arrow" for region in empty])
+    write_card(root)
     for path in journal.fragments.glob("*.parquet"):
         path.unlink()
     return final["funnel"]

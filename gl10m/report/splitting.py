@@ -9,6 +9,7 @@ from gl10m.manifest import leakage, parquet
 from gl10m.manifest import split as rules
 from gl10m.manifest.columns import values
 from gl10m.manifest.schema import SCENES, SPLITS
+from gl10m.report.card import write_card
 from gl10m.report.funnel import published
 from gl10m.storage.place import Place
 
@@ -41,6 +42,7 @@ def split_root(root: Place, by: str, seed: int) -> str:
     if by in {"group", "random", "block"}:
         metadata["gl10m.split_seed"] = str(seed)
     rules.write_splits(root, splits.sort_by("scene_id"), metadata)
+    write_card(root)  # which tells the splits
     counts = Counter(values(splits, "split"))
     lines = [f"{name:>8} {count:>8,} scenes" for name, count in sorted(counts.items())]
     return "\n".join([f"split {scenes.num_rows:,} scenes by {rule}", *lines])
