@@ -101,8 +101,8 @@ def webdataset(**asked: Any) -> None:  # noqa: ANN401 - click hands over the opt
 @_options(_scenes_options)
 @click.option(
     "--base-url",
-    help="Address that the data set is published at, as https://host/gl10m; items name its shards below it. If not "
-    "given: paths relative to the items, or the bucket's addresses.",
+    help="Address that the data set is published at, as https://host/gl10m; items name its shards below it. "
+    "If not given: paths relative to the items, or the bucket's addresses.",
 )
 def stac(base_url: str | None, **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
     """STAC collection, items with the byte range of every image, and the items as stac-geoparquet.
@@ -145,7 +145,8 @@ def croissant(root: "Place", out: Path | None) -> None:
 def card(root: "Place") -> None:
     """Write README.md, the dataset card, and DATA_LICENCES.md anew from the manifests.
 
-    `gl10m build` and `gl10m split` do so by themselves. A file without the line "Written by gl10m" is left alone.
+    `gl10m build` and `gl10m split` do so by themselves. A file without the line "Written by gl10m" is left
+    alone.
 
     \b
     Example:

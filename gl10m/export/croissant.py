@@ -1,7 +1,7 @@
 """A Croissant description of a data set: its files with their digests, and what stands in them.
 
-JSON-LD after Croissant 1.0, https://docs.mlcommons.org/croissant/docs/croissant-spec.html. Paths are relative to the
-root of the data set, so that the description is put beside data/.
+JSON-LD after Croissant 1.0, https://docs.mlcommons.org/croissant/docs/croissant-spec.html. Paths are relative
+to the root of the data set, so that the description is put beside data/.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from gl10m.manifest.parquet import replacing
 from gl10m.manifest.schema import SCENES, SPLITS, Table
+from gl10m.report.card import ABOUT
 from gl10m.report.facts import Facts, facts_of
 from gl10m.storage.place import BucketPath, Place, at_hand
 from gl10m.store.layout import SHARDS, index_path
@@ -132,8 +133,7 @@ def description(root: Place) -> dict[str, Any]:
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": "GL-10M",
-        "description": "Scenes of one Sentinel-2 image and 100 tiles of NAIP over the same ground, labelled with the "
-        f"OpenStreetMap classes in it. {facts.scenes} scenes, built with gl10m {facts.version}.",
+        "description": f"{ABOUT} {facts.scenes} scenes, built with gl10m {facts.version}.",
         "version": facts.version,
         "url": "https://arxiv.org/abs/2604.11415",
         "citeAs": "Xie et al. (2026), Observe Less, Understand More, arXiv:2604.11415",
@@ -214,11 +214,14 @@ def _images() -> dict[str, Any]:
         "key": {"@id": "images/scene_id"},
         "field": [
             _field("images", "scene_id", "Stable name: CA-w123", "sc:Text", source("scene_id")),
+            _field("images", "lr", lr, "sc:ImageObject", source("lr", transform={"jsonPath": "bytes"})),
             _field(
-                "images", "lr", lr, "sc:ImageObject", source("lr", transform={"jsonPath": "bytes"})
-            ),
-            _field(
-                "images", "class_ids", "Classes in the footprint", "sc:Integer", source("class_ids"), repeated=True
+                "images",
+                "class_ids",
+                "Classes in the footprint",
+                "sc:Integer",
+                source("class_ids"),
+                repeated=True,
             ),
         ],
     }
@@ -236,7 +239,9 @@ def _classes(facts: Facts) -> dict[str, Any]:
             _field("classes", "id", "Class id", "sc:Integer"),
             _field("classes", "name", "Name", "sc:Text"),
         ],
-        "data": [{"classes/id": number, "classes/name": name} for number, name in enumerate(facts.class_names)],
+        "data": [
+            {"classes/id": number, "classes/name": name} for number, name in enumerate(facts.class_names)
+        ],
     }
 
 

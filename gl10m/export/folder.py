@@ -1,8 +1,8 @@
 """The folder of an export: there as a whole or not at all.
 
-Files are made one by one in OUT.partial, each under a temporary name first; when all are there the folder takes
-its name. A run that was stopped, or killed, goes on where it stopped: what is made is a function of the plan,
-so that a file that stands is the file that would be made.
+Files are made one by one in OUT.partial, each under a temporary name first; when all are there the folder
+takes its name. A run that was stopped, or killed, goes on where it stopped: what is made is a function of the
+plan, so that a file that stands is the file that would be made.
 """
 
 import contextlib
@@ -128,7 +128,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _prepare(work: Path, record: Mapping[str, Any]) -> None:
-    """Forget what another plan or an unfinished writer has left; a stranger's files are not ours to forget."""
+    """Forget what another plan or an unfinished writer has left; files of strangers stay."""
     found = _record(work)
     if found != record:
         strange = not isinstance(found, dict) or "gl10m_export" not in found

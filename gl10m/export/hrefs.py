@@ -40,6 +40,13 @@ class Hrefs:
                 )
         return cls(root, out, base and base.rstrip("/"))
 
+    @property
+    def of_root(self) -> str:
+        """Where the data set lies, seen from the export."""
+        if self.base is not None:
+            return self.base
+        return self._relative(self.root, "") if isinstance(self.root, Path) else str(self.root)
+
     def of_file(self, name: str, seen_from: str) -> str:
         """The href of a file.
 
@@ -52,5 +59,8 @@ class Hrefs:
             return f"{self.base}/{place.key if isinstance(place, BucketPath) else name}"
         if isinstance(place, BucketPath):
             return f"{place.root.address}/{place.key}"
+        return self._relative(place, seen_from)
+
+    def _relative(self, place: Path, seen_from: str) -> str:
         here = self.out.resolve() / seen_from
         return quote(Path(os.path.relpath(place.resolve(), here)).as_posix())

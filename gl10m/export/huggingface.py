@@ -63,7 +63,7 @@ def _feature(field: "pa.Field[Any]", class_names: tuple[str, ...]) -> dict[str, 
     return {"_type": "Value", "dtype": spelled.get(field.type, str(field.type))}
 
 
-def write_parquet(path: Path, samples: Iterable[EncodedScene], *, schema: pa.Schema) -> None:
+def write_parquet(path: Path, *, scenes: Iterable[EncodedScene], schema: pa.Schema) -> None:
     """Write one file, 16 scenes a row group, so that no reader needs more than some 60 MB at a time.
 
     Raises:
@@ -79,8 +79,8 @@ def write_parquet(path: Path, samples: Iterable[EncodedScene], *, schema: pa.Sch
         write_page_index=True,
         write_page_checksum=True,
     ) as writer:
-        for sample in samples:
-            waiting.append(_row(sample))
+        for scene in scenes:
+            waiting.append(_row(scene))
             if len(waiting) == SCENES_A_ROW_GROUP:
                 writer.write_table(pa.Table.from_pylist(waiting, schema=schema))
                 waiting = []
@@ -88,16 +88,16 @@ def write_parquet(path: Path, samples: Iterable[EncodedScene], *, schema: pa.Sch
             writer.write_table(pa.Table.from_pylist(waiting, schema=schema))
 
 
-def _row(sample: EncodedScene) -> dict[str, Any]:
-    name = sample.about["scene_id"]
-    tiles = sample.about.get("tiles", [])
+def _row(scene: EncodedScene) -> dict[str, Any]:
+    name = scene.about["scene_id"]
+    tiles = scene.about.get("tiles", [])
     return {
-        **{column: sample.about[column] for column in TOLD},
+        **{column: scene.about[column] for column in TOLD},
         "tiles": tiles,
-        "lr": {"bytes": sample.lr, "path": f"{name}.lr.jpg"},
+        "lr": {"bytes": scene.lr, "path": f"{name}.lr.jpg"},
         "hr": [
             {"bytes": image, "path": f"{name}.hr.{tile:02d}.jpg"}
-            for tile, image in zip(tiles, sample.hr, strict=True)
+            for tile, image in zip(tiles, scene.hr, strict=True)
         ],
     }
 

@@ -1,8 +1,10 @@
 """Exports that hold the images: files of some scenes each, by split, with a card."""
 
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 from tqdm import tqdm
@@ -15,6 +17,18 @@ from gl10m.report.data_licences import data_licences
 from gl10m.report.hub import Configuration, hub_splits
 
 
+class Writer(Protocol):
+    """Writes one file of scenes."""
+
+    def __call__(self, path: Path, *, scenes: Iterable[EncodedScene]) -> None:
+        """Write it.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """One kind of file."""
@@ -25,7 +39,7 @@ class Format:
     """Before the names of its files: a folder with its slash, or nothing."""
     suffix: str
     """Behind them, with its dot."""
-    write: Callable[[Path, Iterable[EncodedScene]], None]
+    write: Writer
     """Writes one file; the same scenes give the same bytes."""
     loading: str
     """How to read it, for the card; FILE, SPLIT stand for a file's name and its split's name on the hub."""
@@ -97,5 +111,5 @@ def _write_files(
     with tqdm(total=selection.scenes, desc=kind.name, unit="scene", disable=None) as bar:
         for split, name, rows in files:
             scenes = encoded_scenes(selection, split, rows, tiles, images)
-            folder.write(name, lambda path, scenes=scenes: kind.write(path, scenes))
+            folder.write(name, functools.partial(kind.write, scenes=scenes))
             bar.update(rows.num_rows)

@@ -21,7 +21,6 @@ from gl10m.store.encoded import EncodedImages
 from gl10m.store.layout import StoreError, index_path
 from gl10m.store.reader import RegionIndex, check_rows, checked_tiles, open_index, regions_of
 
-
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 """As `gl10m split` names splits; the manifest may have been altered, and the name stands in paths."""
 
@@ -32,7 +31,7 @@ class ExportSelectionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TileChoice:
-    """HR tiles of each scene: the same of all, or so many drawn as `GL10MDataset(tiles=N, seed=SEED)` does."""
+    """HR tiles of each scene: the same of all, or so many drawn as `GL10MDataset(tiles=N, seed=S)` does."""
 
     fixed: tuple[int, ...] | None
     count: int
@@ -159,8 +158,8 @@ def _class_names(indexes: Sequence[RegionIndex]) -> tuple[str, ...]:
     names = {index.class_names for index in indexes}
     if len(names) > 1:
         raise StoreError(
-            "the regions were built with different class maps. Build one of them again, or export them one by "
-            "one with --states."
+            "the regions were built with different class maps. Build one of them again, or export them one "
+            "by one with --states."
         )
     return names.pop()
 
@@ -171,9 +170,9 @@ def _check_ids(scenes: pa.Table, regions: Mapping[str, RegionIndex]) -> None:
     Raises:
         StoreError: they are not, or have none.
     """
-    indexed = {name for index in regions.values() for name in index.scene_ids}
-    for name in values(scenes, "scene_id"):
-        if not isinstance(name, str) or not SCENE_ID.fullmatch(name) or name not in indexed:
+    indexed = {(region, name) for region, index in regions.items() for name in index.scene_ids}
+    for state, name in zip(values(scenes, "state"), values(scenes, "scene_id"), strict=True):
+        if not SCENE_ID.fullmatch(str(name)) or (state, name) not in indexed:
             raise StoreError(f"the scenes manifest names {name!r}, which is in no index. Run `gl10m verify`.")
 
 
@@ -206,8 +205,8 @@ def checked_split(name: str) -> str:
     """
     if not _SPLIT_NAME.fullmatch(name):
         raise ExportSelectionError(
-            f"a split is named with letters, digits, '_', '-' and '.'; manifests/splits.parquet has {name!r}. "
-            "Run `gl10m split` again."
+            f"a split is named with letters, digits, '_', '-' and '.'; manifests/splits.parquet has {name!r}."
+            " Run `gl10m split` again."
         )
     return name
 

@@ -1,11 +1,12 @@
 """A STAC collection of the scenes, with the byte range of every image, and the same as stac-geoparquet.
 
-Images stay where they are. STAC 1.1 without extensions: what STAC has no word for is a property `gl10m:...`, told
-in docs/exports.md.
+Images stay where they are. STAC 1.1 without extensions: what STAC has no word for is a property `gl10m:...`,
+told in docs/exports.md.
 """
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from gl10m.export.folder import ExportFolder, exporting
 from gl10m.export.hrefs import Hrefs
 from gl10m.export.selection import Selection
-from gl10m.report.card import LICENCES
+from gl10m.report.card import ABOUT, LICENCES
 from gl10m.report.data_licences import data_licences
 from gl10m.store.encoded import EncodedImages
 
@@ -53,8 +54,8 @@ def export_stac(selection: Selection, out: Path, base: str | None) -> int:
     Args:
         selection: which scenes.
         out: the folder to make.
-        base: address that the data set is published at; None for where it lies now: relative to the items where
-            it lies in a folder, s3:// and alike in a bucket.
+        base: address that the data set is published at; None for where it lies now: relative to the items
+            where that is a folder, s3:// and alike in a bucket.
 
     Returns:
         How many items there are.
@@ -72,7 +73,7 @@ def export_stac(selection: Selection, out: Path, base: str | None) -> int:
         "data_set": selection.digest,
         "splits": {split: rows.num_rows for split, rows in selection.splits.items()},
         "states": list(selection.regions),
-        "data_at": hrefs.of_file("data", "") if base or isinstance(selection.root, Path) else str(selection.root),
+        "data_at": hrefs.of_root,
     }
     with exporting(out, plan) as folder:
         if folder is not None:
@@ -83,78 +84,76 @@ def export_stac(selection: Selection, out: Path, base: str | None) -> int:
 def _write(folder: ExportFolder, selection: Selection, hrefs: Hrefs) -> None:
     links = []
     with tqdm(total=selection.scenes, desc="stac", unit="scene", disable=None) as bar:
-        for region, name, item in _items(selection, hrefs, "items/XX"):
-            folder.write_text(f"items/{region}/{name}.json", _json(item))
-            links.append(_link("item", f"./items/{region}/{name}.json", GEOJSON))
+        for item in _Items(selection, hrefs, "items/XX").all():
+            name = f"items/{item['properties']['gl10m:state']}/{item['id']}.json"
+            folder.write_text(name, json.dumps(item, ensure_ascii=False, separators=(",", ":")) + "\n")
+            links.append(_link("item", f"./{name}", GEOJSON))
             bar.update(1)
 
-    def write_items(path: Path) -> None:
+    def write_table(path: Path) -> None:
         from stac_geoparquet.arrow import parse_stac_items_to_parquet  # noqa: PLC0415 - slow to import
 
-        items = (item for _, _, item in _items(selection, hrefs, ""))
+        items = _Items(selection, hrefs, "").all()
         parse_stac_items_to_parquet(items, output_path=path, schema="FirstBatch", chunk_size=_ITEMS_AT_ONCE)
 
-    folder.write("items.parquet", write_items)
+    folder.write("items.parquet", write_table)
     folder.write_text(LICENCES, data_licences(selection.facts))
-    folder.write_text("collection.json", _json(_collection(selection, links)))
+    folder.write_text(
+        "collection.json", json.dumps(_collection(selection, links), ensure_ascii=False, indent=1) + "\n"
+    )
 
 
-def _items(
-    selection: Selection, hrefs: Hrefs, seen_from: str
-) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Region, scene id and item of each scene, seen from a folder of the export."""
-    images = selection.images()
-    for split, rows in selection.splits.items():
-        for batch in rows.select(_COLUMNS).to_batches(max_chunksize=_ITEMS_AT_ONCE):
-            for told in batch.to_pylist():
-                region = told["state"]
-                yield (
-                    region,
-                    told["scene_id"],
-                    _item(told, split, selection.class_names, images[region], hrefs, seen_from),
-                )
+@dataclass(frozen=True, slots=True)
+class _Items:
+    """The items of some scenes."""
+
+    selection: Selection
+    hrefs: Hrefs
+    seen_from: str
+    """Folder of the export that they stand in; empty for the export itself."""
+
+    def all(self) -> Iterator[dict[str, Any]]:
+        """One item a scene, by split and id."""
+        images = self.selection.images()
+        for split, rows in self.selection.splits.items():
+            for batch in rows.select(_COLUMNS).to_batches(max_chunksize=_ITEMS_AT_ONCE):
+                for told in batch.to_pylist():
+                    yield self._item(told, split, images[told["state"]])
+
+    def _item(self, told: Mapping[str, Any], split: str, images: EncodedImages) -> dict[str, Any]:
+        name = told["scene_id"]
+        up = "../../collection.json" if self.seen_from else "./collection.json"
+        shard = self.hrefs.of_file(f"data/{images.shard(name)}", self.seen_from)
+        return {
+            "type": "Feature",
+            "stac_version": "1.1.0",
+            "stac_extensions": [],
+            "id": name,
+            "collection": COLLECTION,
+            "geometry": json.loads(shapely.to_geojson(shapely.box(*told["bounds"]))),
+            "bbox": told["bounds"],
+            "properties": _properties(told, split, self.selection.class_names),
+            "links": [_link(kind, up, "application/json") for kind in ("root", "parent", "collection")],
+            "assets": _assets(told, images, shard),
+        }
 
 
-def _item(
-    told: Mapping[str, Any],
-    split: str,
-    class_names: tuple[str, ...],
-    images: EncodedImages,
-    hrefs: Hrefs,
-    seen_from: str,
-) -> dict[str, Any]:
-    name = told["scene_id"]
+def _properties(told: Mapping[str, Any], split: str, class_names: tuple[str, ...]) -> dict[str, Any]:
     first, last = sorted([told["naip_date"], told["sentinel2_date"]])
-    up = "../../collection.json" if seen_from else "./collection.json"
     return {
-        "type": "Feature",
-        "stac_version": "1.1.0",
-        "stac_extensions": [],
-        "id": name,
-        "collection": COLLECTION,
-        "geometry": json.loads(shapely.to_geojson(shapely.box(*told["bounds"]))),
-        "bbox": told["bounds"],
-        "properties": {
-            "title": name,
-            "datetime": None,
-            "start_datetime": f"{first}T00:00:00Z",
-            "end_datetime": f"{last}T23:59:59Z",
-            "gl10m:state": told["state"],
-            "gl10m:split": split,
-            "gl10m:osm_id": told["osm_id"],
-            "gl10m:class_ids": told["class_ids"],
-            "gl10m:class_names": [class_names[number] for number in told["class_ids"]],
-            "gl10m:class_shares": told["class_shares"],
-            "gl10m:days_between": told["days_between"],
-            "gl10m:cloud_cover": told["cloud_cover"],
-            "gl10m:fallback": told["fallback"],
-        },
-        "links": [
-            _link("root", up, "application/json"),
-            _link("parent", up, "application/json"),
-            _link("collection", up, "application/json"),
-        ],
-        "assets": _assets(told, images, hrefs.of_file(f"data/{images.shard(name)}", seen_from)),
+        "title": told["scene_id"],
+        "datetime": None,
+        "start_datetime": f"{first}T00:00:00Z",
+        "end_datetime": f"{last}T23:59:59Z",
+        "gl10m:state": told["state"],
+        "gl10m:split": split,
+        "gl10m:osm_id": told["osm_id"],
+        "gl10m:class_ids": told["class_ids"],
+        "gl10m:class_names": [class_names[number] for number in told["class_ids"]],
+        "gl10m:class_shares": told["class_shares"],
+        "gl10m:days_between": told["days_between"],
+        "gl10m:cloud_cover": told["cloud_cover"],
+        "gl10m:fallback": told["fallback"],
     }
 
 
@@ -201,12 +200,16 @@ def _collection(selection: Selection, links: list[dict[str, str]]) -> dict[str, 
         "stac_extensions": [],
         "id": COLLECTION,
         "title": "GL-10M",
-        "description": "Scenes of one Sentinel-2 image and 100 tiles of NAIP over the same ground, labelled with "
-        f"OpenStreetMap classes. Built with gl10m {facts.version}.",
+        "description": f"{ABOUT} Built with gl10m {facts.version}.",
         "keywords": ["Sentinel-2", "NAIP", "OpenStreetMap", "multi-label classification"],
         "license": "other",
         "providers": [
-            {"name": licence.source, "description": licence.attribution, "roles": ["licensor"], "url": licence.url}
+            {
+                "name": licence.source,
+                "description": licence.attribution,
+                "roles": ["licensor"],
+                "url": licence.url,
+            }
             for licence in facts.licences.values()
         ],
         "extent": {
@@ -218,8 +221,11 @@ def _collection(selection: Selection, links: list[dict[str, str]]) -> dict[str, 
             "gl10m:split": list(selection.splits),
             "gl10m:state": list(facts.states),
         },
-        "links": [_link("root", "./collection.json", "application/json"),
-                  _link("license", f"./{LICENCES}", "text/markdown"), *links],
+        "links": [
+            _link("root", "./collection.json", "application/json"),
+            _link("license", f"./{LICENCES}", "text/markdown"),
+            *links,
+        ],
         "assets": {
             "items": {
                 "href": "./items.parquet",
@@ -233,7 +239,3 @@ def _collection(selection: Selection, links: list[dict[str, str]]) -> dict[str, 
 
 def _link(kind: str, href: str, media_type: str) -> dict[str, str]:
     return {"rel": kind, "href": href, "type": media_type}
-
-
-def _json(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""The dataset card, README.md, and DATA_LICENCES.md: a build and a split write them, from the manifests alone.
+"""The dataset card, README.md, and DATA_LICENCES.md: builds and splits write them, from the manifests alone.
 
 The same manifests give the same bytes, wherever the data set lies.
 """
@@ -20,15 +20,55 @@ MARK = "<!-- Written by gl10m"
 MAX_CARD_BYTES = 1 << 20
 """A longer file is nobody's card."""
 
+ABOUT = (
+    "Scenes of one Sentinel-2 image and 100 tiles of NAIP over the same ground, labelled with the "
+    "OpenStreetMap classes in it."
+)
+
+_PAPER = """Each image and each tile has 268 x 268 pixels, 10 m and 1 m, over a square of 0.024
+degrees. Built as in [Observe Less, Understand More](https://arxiv.org/abs/2604.11415) by gl10m
+VERSION."""
+
+_LOADING = """```python
+from gl10m import GL10MDataset
+
+scenes = GL10MDataset("PATH", tiles=12)  # LR and 12 HR tiles of each scene; no other byte is read
+```
+
+Without gl10m, with `datasets` (or pyarrow, DuckDB, Polars: the shards are ordinary Parquet):
+
+```python
+from datasets import load_dataset
+
+scenes = load_dataset("PATH", split="SPLIT", streaming=True)  # `lr` is an image, `hr` a list of 100
+names = load_dataset("PATH", "scenes")  # one row a scene, no pixel
+```"""
+
+_PIXELS = """Tile = 10 * row + column, row 0 in the north, column 0 in the west. EPSG:4326; near 40
+degrees north a pixel is 1.3 times as high as wide on the ground."""
+
+_LIMITS = """Labels are what OpenStreetMap maps as areas: a class that is not mapped is not
+labelled. The images of a scene are up to a year apart; `days_between` tells how far. Scenes may
+overlap: `nearest_scene` and `shared_ground` tell. Images from above may show people's homes and
+property."""
+
 _CITATION = """```bibtex
 @article{xie2026observe,
-  title   = {Observe Less, Understand More: Cost-aware Cross-scale Observation for Remote Sensing Understanding},
-  author  = {Xie, Zhenghao and Xiao, Jing and Wang, Zhenqi and Ma, Kexin and Liao, Liang and Xia, Gui-Song and
-             Wang, Mi},
+  title   = {Observe Less, Understand More: Cost-aware Cross-scale Observation for Remote Sensing
+             Understanding},
+  author  = {Xie, Zhenghao and Xiao, Jing and Wang, Zhenqi and Ma, Kexin and Liao, Liang and
+             Xia, Gui-Song and Wang, Mi},
   journal = {arXiv preprint arXiv:2604.11415},
   year    = {2026}
 }
 ```"""
+
+_UNSPLIT = f"""Not split, or not all of it; all scenes are in the split `{UNSPLIT}`. `gl10m split`
+splits as the paper does, or by a rule of yours."""
+
+_ACROSS = f"""These splits cut through regions, and shards belong to regions. A reader of the shards
+sees all scenes as `{UNSPLIT}` and joins `manifests/splits.parquet` by `scene_id`; `gl10m export
+huggingface` writes files of each split."""
 
 
 def write_card(root: Place) -> list[str]:
@@ -60,21 +100,7 @@ def write_card(root: Place) -> list[str]:
 
 def native_card(facts: Facts) -> str:
     """The card of a data set as `gl10m build` lays it out."""
-    loading = """```python
-from gl10m import GL10MDataset
-
-scenes = GL10MDataset("PATH", tiles=12)  # LR and 12 HR tiles of each scene; no other byte is read
-```
-
-Without gl10m, with `datasets` (or pyarrow, DuckDB, Polars: the shards are ordinary Parquet):
-
-```python
-from datasets import load_dataset
-
-scenes = load_dataset("PATH", split="SPLIT", streaming=True)  # `lr` is an image, `hr` a list of 100
-names = load_dataset("PATH", "scenes")  # one row a scene, no pixel
-```"""
-    words = loading.replace("SPLIT", _first_split(facts))
+    words = _LOADING.replace("SPLIT", _first_split(facts))
     return card(facts, native_configurations(facts), words, _native_splits(facts))
 
 
@@ -94,22 +120,18 @@ def card(facts: Facts, configurations: Sequence[Configuration], loading: str, sp
         front_matter(facts, configurations),
         f"{MARK} {text(facts.version)} from the manifests; delete this line to keep what you change. -->",
         "# GL-10M",
-        "Scenes of one Sentinel-2 image (LR, 268 x 268 pixels, 10 m) and 100 tiles of NAIP (HR, 268 x 268 pixels, "
-        "1 m) over the same square of 0.024 degrees, labelled with the OpenStreetMap classes in it. Built with "
-        f"gl10m {text(facts.version)} as in [Observe Less, Understand More](https://arxiv.org/abs/2604.11415).",
+        ABOUT,
+        _PAPER.replace("VERSION", text(facts.version)),
         _counts(facts),
         "## Read it",
         loading,
-        "Tile = 10 * row + column, row 0 in the north, column 0 in the west. EPSG:4326; near 40 degrees north a "
-        "pixel is 1.3 times as high as wide on the ground.",
+        _PIXELS,
         "## Splits",
         splits,
         "## Classes",
         _classes(facts),
         "## Limits",
-        "Labels are what OpenStreetMap maps as areas: a class that is not mapped is not labelled. The images of a "
-        "scene are up to a year apart; `days_between` tells how far. Scenes may overlap: `nearest_scene` and "
-        "`shared_ground` tell. A dated view from above may show people's homes and property as NAIP shows them.",
+        _LIMITS,
         "## Licences",
         _licences(facts),
         "## Citation",
@@ -144,10 +166,7 @@ def _counts(facts: Facts) -> str:
 def split_table(facts: Facts) -> str:
     """Scenes and regions of each split, Markdown."""
     if not facts.splits:
-        return (
-            f"Not split, or not all of it; all scenes are in the split `{UNSPLIT}`. `gl10m split` splits as the "
-            "paper does, or by a rule of yours."
-        )
+        return _UNSPLIT
     lines = [row("split", "scenes", "regions"), row("---", "---:", "---")]
     for name, held in facts.splits.items():
         lines.append(row(text(name), f"{sum(held.values()):,}", text(", ".join(held))))
@@ -157,11 +176,7 @@ def split_table(facts: Facts) -> str:
 def _native_splits(facts: Facts) -> str:
     if not facts.splits or splits_by_region(facts):
         return split_table(facts)
-    return (
-        f"{split_table(facts)}\n\nThese splits cut through regions, and shards belong to regions. A reader of the "
-        f"shards sees all scenes as `{UNSPLIT}` and joins `manifests/splits.parquet` by `scene_id`; `gl10m export "
-        "huggingface` writes files of each split."
-    )
+    return f"{split_table(facts)}\n\n{_ACROSS}"
 
 
 def _classes(facts: Facts) -> str:
@@ -176,4 +191,6 @@ def _licences(facts: Facts) -> str:
         f"- {text(licence.source)}: {text(licence.attribution)}. {text(licence.terms)}."
         for licence in facts.licences.values()
     ]
-    return "\n".join([*lines, "", f"[{LICENCES}]({LICENCES}) tells more, and from which extracts and catalogues."])
+    return "\n".join(
+        [*lines, "", f"[{LICENCES}]({LICENCES}) tells more, and from which extracts and catalogues."]
+    )

@@ -3,68 +3,56 @@
 from gl10m.report.facts import Facts
 from gl10m.report.markdown import row, text
 
+_HEAD = """# Licences of the data
+
+<!-- Written by gl10m from the provenance in manifests/scenes.parquet; `gl10m card` writes it anew. -->
+
+The code of gl10m is under the Apache License 2.0. The data keep the terms of their sources."""
+
+_UNKNOWN = "The manifests do not say from what sources the data were made; ask who gave them to you."
+
+_LABELS = """The classes of a scene and of its tiles (`class_ids`, `class_shares`, `labelled_share`,
+`tile_labels`), its anchor and its footprint (`osm_id`, `anchor_class`, `longitude`, `latitude`,
+`bounds`, `geometry`), and whatever is made of them, come from OpenStreetMap.
+
+- **Attribution**: whoever shows or passes on the labels, or what was made with them, says
+  "© OpenStreetMap contributors" and names the licence: https://www.openstreetmap.org/copyright
+- **Share-alike**: the tables of labels are a derivative database. Whoever publishes them, changed
+  or not, does so under the ODbL 1.0 and says so: https://opendatacommons.org/licenses/odbl/1-0/"""
+
+_SENTINEL2 = """The LR images are made from Sentinel-2 Level-2A. The legal notice asks that
+whoever passes them on says:
+
+> Contains modified Copernicus Sentinel data {sentinel2_years}"""
+
+_NAIP = """The HR tiles are cut from images of the National Agriculture Imagery Program,
+{naip_years}. They are in the public domain. The USDA asks to be named as the source."""
+
+_SYNTHETIC = "What comes from the demo world is rendered from made-up towns. It shows no real place."
 
 _WHAT = {
-    "osm": (
-        "Labels: OpenStreetMap",
-        """
-The columns `class_ids`, `class_shares`, `labelled_share`, `tile_labels`, `anchor_class`, `osm_id`, `longitude`,
-`latitude`, `bounds` and `geometry`, the labels in `index/` and the footprints in `manifests/` come from OpenStreetMap.
-
-- **Attribution**: whoever shows or passes on the labels, or what was made with them, names
-  "© OpenStreetMap contributors" and the licence: https://www.openstreetmap.org/copyright
-- **Share-alike**: the tables of labels are a derivative database. Whoever publishes them, changed or not, does so
-  under the ODbL 1.0, and offers the changed tables: https://opendatacommons.org/licenses/odbl/1-0/
-- A model that was trained on the labels is a produced work: it names its source, and may have terms of its own.
-""",
-    ),
-    "sentinel-2": (
-        "LR images: Copernicus Sentinel-2",
-        """
-The column `lr` is made from Sentinel-2 Level-2A. The legal notice asks that whoever passes it on says:
-
-> Contains modified Copernicus Sentinel data {sentinel2_years}
-""",
-    ),
-    "naip": (
-        "HR images: NAIP",
-        """
-The column `hr` is made from images of the National Agriculture Imagery Program, {naip_years}. They are in the public
-domain. The USDA asks to be named as the source.
-""",
-    ),
-    "synthetic": (
-        "Demo world",
-        """
-Labels and images marked `synthetic` are rendered from made-up towns. They show no real place.
-""",
-    ),
+    "osm": ("Labels: OpenStreetMap", _LABELS),
+    "sentinel-2": ("LR images: Copernicus Sentinel-2", _SENTINEL2),
+    "naip": ("HR images: NAIP", _NAIP),
+    "synthetic": ("Demo world", _SYNTHETIC),
 }
 """Title and text of each source, in the order of the page."""
 
 
 def data_licences(facts: Facts) -> str:
     """The page as Markdown. The same manifests give the same bytes."""
-    parts = [
-        "# Licences of the data",
-        "<!-- Written by gl10m from the provenance in manifests/scenes.parquet; `gl10m card` writes it anew. -->",
-        "The code of gl10m is under the Apache License 2.0. The data keep the terms of their sources. These were "
-        "used:",
-    ]
     listed = [key for key in _WHAT if key in facts.licences]
     listed += [key for key in facts.licences if key not in _WHAT]
-    for key in listed:
-        parts.append(_section(key, facts))
-    parts += ["## What was read", _inputs(facts)]
+    parts = [_HEAD, *(_section(key, facts) for key in listed)] if listed else [_HEAD, _UNKNOWN]
+    if regions(facts):
+        parts += ["## What was read", _inputs(facts)]
     return "\n\n".join(parts) + "\n"
 
 
 def _section(key: str, facts: Facts) -> str:
     licence = facts.licences[key]
     title, words = _WHAT.get(key, (licence.source, ""))
-    said = words.strip().format(
-        sentinel2_years=_years(facts.sentinel2_days), naip_years=_years(facts.naip_days)
-    )
+    said = words.format(sentinel2_years=_years(facts.sentinel2_days), naip_years=_years(facts.naip_days))
     terms = [
         f"- Source: {text(licence.source)}",
         f"- Terms: {text(licence.terms)}",

@@ -69,7 +69,7 @@ class Facts:
             about: metadata of the scenes manifest, see `Provenance.metadata`.
 
         Raises:
-            ManifestError: the metadata hold no provenance.
+            ManifestError: the provenance in the metadata is damaged.
         """
         states = Counter(values(scenes, "state"))
         counted = Counter(pc.list_flatten(scenes["class_ids"]).to_pylist())
@@ -78,9 +78,9 @@ class Facts:
             if splits is not None:
                 by_split.setdefault(splits[name], Counter())[state] += 1
         try:
-            licences = json.loads(about["gl10m.licences"])
+            licences = json.loads(about.get("gl10m.licences", "{}"))
             return cls(
-                version=about["gl10m.version"],
+                version=about.get("gl10m.version", "of an unknown version"),
                 class_names=names,
                 class_counts=tuple(counted[number] for number in range(len(names))),
                 splits={name: dict(sorted(by_split[name].items())) for name in sorted(by_split)},
@@ -88,11 +88,11 @@ class Facts:
                 naip_days=_days(scenes, "naip_date"),
                 sentinel2_days=_days(scenes, "sentinel2_date"),
                 licences={key: Licence(**value) for key, value in sorted(licences.items())},
-                inputs=json.loads(about["gl10m.inputs"]),
+                inputs=dict(json.loads(about.get("gl10m.inputs", "{}"))),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise parquet.ManifestError(
-                f"manifests/scenes.parquet does not say what it was made from ({error}). Build it again."
+                f"what manifests/scenes.parquet says of its making is damaged ({error}). Build it again."
             ) from error
 
 

@@ -108,6 +108,8 @@ def front_matter(facts: Facts, configurations: Sequence[Configuration]) -> str:
 
 
 def _licence(facts: Facts) -> dict[str, str]:
+    if not facts.licences:
+        return {"license": "unknown"}
     if set(facts.licences) == {"synthetic"}:
         return {"license": "cc0-1.0"}
     return {

@@ -31,7 +31,7 @@ class EncodedImages:
 
     def shard(self, scene_id: str) -> str:
         """Name of the shard that a scene lies in."""
-        return self._index.shards[self._columns["shard"][self._row[scene_id]]].name
+        return self._index.shards[int(self._columns["shard"][self._row[scene_id]])].name
 
     def ranges(self, scene_id: str) -> NDArray[np.int64]:
         """Where the images lie: shape (101, 2), first byte and length, the LR image and then each tile."""
@@ -88,8 +88,8 @@ class EncodedImages:
         if wrong:
             image = "LR image" if not wrong[0] else f"HR tile {wrong[0] - 1}"
             raise DamagedImageError(
-                f"the {image} of scene {scene_id} in {self.shard(scene_id)} has not the checksum in the index. "
-                f"`gl10m verify --deep` tells what else is wrong; {REMEDY[0].lower()}{REMEDY[1:]}"
+                f"the {image} of scene {scene_id} in {self.shard(scene_id)} has not the checksum in the "
+                f"index. `gl10m verify --deep` tells what else is wrong; {REMEDY[0].lower()}{REMEDY[1:]}"
             )
 
 
