@@ -134,7 +134,7 @@ def description(root: Place) -> dict[str, Any]:
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": "GL-10M",
         "description": f"{ABOUT} {facts.scenes} scenes, built with gl10m {facts.version}.",
-        "version": facts.version,
+        **({} if facts.version == "unknown" else {"version": facts.version}),
         "url": "https://arxiv.org/abs/2604.11415",
         "citeAs": "Xie et al. (2026), Observe Less, Understand More, arXiv:2604.11415",
         "license": [licence.url for licence in facts.licences.values()],

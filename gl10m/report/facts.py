@@ -29,7 +29,7 @@ class Facts:
     """Counts, days and sources of the scenes of a data set, or of some of them."""
 
     version: str
-    """Version of the gl10m that built it."""
+    """Version of the gl10m that built it; "unknown" where the manifest does not tell."""
     class_names: tuple[str, ...]
     """By class id; none where there is no scene."""
     class_counts: tuple[int, ...]
@@ -80,7 +80,7 @@ class Facts:
         try:
             licences = json.loads(about.get("gl10m.licences", "{}"))
             return cls(
-                version=about.get("gl10m.version", "of an unknown version"),
+                version=about.get("gl10m.version", "unknown"),
                 class_names=names,
                 class_counts=tuple(counted[number] for number in range(len(names))),
                 splits={name: dict(sorted(by_split[name].items())) for name in sorted(by_split)},

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
 from gl10m.manifest.near_duplicates import with_neighbours
+from gl10m.manifest.provenance import Provenance
 from gl10m.manifest.schema import FETCHED, PLACED, SCENES, SPLITS, STORED
 from gl10m.scene.footprint import Footprint
 from gl10m.scene.grid import TILES
@@ -22,7 +23,7 @@ from gl10m.store.layout import index_path, plan_shards, shard_path
 from gl10m.store.shard import write_shard
 
 CLASSES = ("Airport", "Golf course", "Lake")
-METADATA = {"gl10m.configuration": "{}"}
+METADATA = Provenance(configuration={}, inputs={}, licences=("synthetic",)).metadata()
 
 
 @functools.cache
