@@ -16,7 +16,7 @@ from gl10m.storage.place import BucketPath, Place, at_hand
 from gl10m.storage.register import REGISTER, unnamed
 from gl10m.store.byte_source import LocalFiles
 from gl10m.store.codec import SIDE
-from gl10m.store.index import ShardFile, checksum, index_shard
+from gl10m.store.index import ShardFile, index_shard
 from gl10m.store.layout import INDEXES, SHARDS, ShardName, StoreError, index_path, shard_path
 from gl10m.store.reader import INDEX_REMEDY, RegionIndex, RegionReader, open_index, regions_of
 from gl10m.store.shard import REMEDY, open_shard
@@ -95,8 +95,6 @@ def verify(root: Place, *, deep: bool = False) -> list[Problem]:
 
 
 def _check_index(path: str, index: RegionIndex) -> Iterator[Problem]:
-    if checksum(index.rows) != index.crc32:
-        yield Problem(path, None, "its rows do not have the checksum that it was written with.", INDEX_REMEDY)
     wrong = [scene for scene in index.scene_ids if not scene.startswith(f"{index.region}-")]
     if wrong:
         yield Problem(path, wrong[0], "the scene belongs to another region.", INDEX_REMEDY)
