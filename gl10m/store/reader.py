@@ -34,7 +34,7 @@ from gl10m.store.layout import (
 )
 from gl10m.store.shard import REMEDY, column
 
-INDEX_REMEDY = "Delete it and run the same `gl10m build` again, which makes it anew from the shards."
+INDEX_REMEDY = "`gl10m repair` makes it anew from the shards; so does the same `gl10m build`."
 """What to do about a missing or damaged index."""
 
 REPLACED = "A later build has replaced it, or it was deleted. Open the data set anew."
@@ -310,7 +310,7 @@ class RegionReader:
             shard = self.index.shards[self._shard[row]].name
             raise DamagedImageError(
                 f"the {image} of scene {self.index.rows['scene_id'][row]} in {shard} is damaged: {fault}. "
-                f"`gl10m verify --deep` tells what else is; {REMEDY[0].lower()}{REMEDY[1:]}"
+                f"`gl10m verify --deep` tells what else is. {REMEDY}"
             )
 
 
