@@ -50,7 +50,7 @@ def verify(
         StorageError: the object store refuses, or does not answer.
     """
     try:
-        regions = _regions(root)
+        regions = regions_of(root)
     except RegisterError as error:
         return [Problem(REGISTER, None, str(error), REGISTER_REMEDY)]
     indexes, problems = _open_indexes(root, regions)
@@ -75,22 +75,6 @@ def verify(
     else:
         problems += _foreign_files(root, indexes)
     return list(dict.fromkeys(problems))
-
-
-def _regions(root: Place) -> list[str]:
-    """Regions that have an index or a shard.
-
-    Raises:
-        DataSetNotFoundError: there are none.
-        RegisterError: the register of a bucket is damaged.
-    """
-    shards = {path.name[:2] for path in below(root / SHARDS, "[A-Z][A-Z]-*.parquet")}
-    try:
-        return sorted(shards.union(regions_of(root)))
-    except DataSetNotFoundError:
-        if not shards:
-            raise
-        return sorted(shards)
 
 
 def _open_indexes(root: Place, regions: list[str]) -> tuple[list[RegionIndex], list[Problem]]:

@@ -97,18 +97,20 @@ class RegionIndex:
 
 
 def regions_of(root: Place) -> list[str]:
-    """Regions of the data set at `root`, in alphabetical order.
+    """Regions of the data set at `root`, in alphabetical order: one with shards and no index is one, too.
 
     Raises:
         DataSetNotFoundError: there is no data set.
     """
-    regions = sorted(path.stem for path in (root / INDEXES).glob("[A-Z][A-Z].arrow"))
+    regions = {path.stem for path in (root / INDEXES).glob("[A-Z][A-Z].arrow")}
+    # A lost index must not make a region's scenes disappear in silence.
+    regions |= {path.name[:2] for path in (root / SHARDS).glob("[A-Z][A-Z]-*-of-*.parquet")}
     if not regions:
         raise DataSetNotFoundError(
             f"no data set in {root}: it has no {INDEXES}/*.arrow. Build one there with "
             "`gl10m build --states CA,TX --source synthetic`, or name its folder with --root."
         )
-    return regions
+    return sorted(regions)
 
 
 def class_names(root: Place) -> tuple[str, ...]:
