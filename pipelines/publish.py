@@ -33,7 +33,7 @@ from gl10m.scene.rejection import STAGES
 from gl10m.storage.place import Place, below, readable
 from gl10m.store.index import write_index
 from gl10m.store.layout import StoreError, plan_shards
-from gl10m.store.reader import check_rows, open_index
+from gl10m.store.reader import open_index
 from gl10m.store.shard import open_shard, read_rows, write_shard
 from pipelines.execution.fragments import RECEIPTS, Receipts, account, read_scene
 from pipelines.execution.journal import Journal, Publication, transaction_in
@@ -198,7 +198,6 @@ def _is_indexed(path: Place, shards: list[Place]) -> bool:
     """Whether an index stands, whole, and is of just these files."""
     try:
         index = open_index(path)
-        check_rows(index)
     except (StoreError, FileNotFoundError):
         return False
     own = [(shard.name, shard.size) for shard in index.shards]

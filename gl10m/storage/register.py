@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
+from isal import isal_zlib
+
 from gl10m.storage import client
 from gl10m.storage.client import Found, Version
 
@@ -22,6 +24,7 @@ RECEIPTS: Final = ".gl10m/receipts.parquet"
 """The one file of the journal that is published with them."""
 
 _FORMAT = 1
+_KEYS = frozenset({"gl10m", "files", "lease", "crc32"})
 _PLAIN = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,150}"
 _NAME = re.compile(rf"(?:data|index|manifests)/{_PLAIN}|{re.escape(RECEIPTS)}")
 _KEY = re.compile(rf"(?:data|index|manifests|\.gl10m)/{_PLAIN}")
@@ -66,10 +69,12 @@ class Register:
     claim: Claim | None = None
 
     def encode(self) -> bytes:
-        """As it stands in the bucket; the same register gives the same bytes."""
+        """As it stands in the bucket, with a checksum of itself; the same register gives the same bytes."""
         claim = {} if self.claim is None else {"lease": asdict(self.claim)}
         files = {name: asdict(entry) for name, entry in sorted(self.files.items())}
-        return (json.dumps({"gl10m": _FORMAT, "files": files, **claim}, indent=1) + "\n").encode()
+        told = {"gl10m": _FORMAT, "files": files, **claim}
+        checksum = f"{isal_zlib.crc32(json.dumps(told).encode()):08x}"
+        return (json.dumps({**told, "crc32": checksum}, indent=1) + "\n").encode()
 
     @classmethod
     def decode(cls, content: bytes) -> Self:
@@ -84,13 +89,21 @@ class Register:
                 raise RegisterError(f"{REGISTER} has format {found['gl10m']}; this gl10m reads {_FORMAT}")
             files = {str(name): Entry(**entry) for name, entry in found["files"].items()}
             claim = Claim(**found["lease"]) if "lease" in found else None
+            unknown = set(found) - _KEYS
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             if isinstance(error, RegisterError):
                 raise
             raise RegisterError(f"{REGISTER} is no register of a data set: {error}. Restore it.") from error
         for name, entry in files.items():
             _check(name, entry)
-        return cls(files, claim)
+        decoded = cls(files, claim)
+        # One that was written by hand has no checksum.
+        if unknown or ("crc32" in found and decoded.encode() != content):
+            raise RegisterError(
+                f"{REGISTER} is damaged: it does not have the checksum that it was written with. "
+                "`gl10m repair` makes it anew from the objects."
+            )
+        return decoded
 
     def with_claim(self, claim: Claim | None) -> "Register":
         """The same files, another writer."""
