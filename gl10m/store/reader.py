@@ -3,7 +3,7 @@
 import functools
 import json
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, SupportsIndex
@@ -20,7 +20,7 @@ from gl10m.scene.tile_labels import unpack_tile_labels
 from gl10m.storage.client import ObjectNotFoundError
 from gl10m.storage.place import Place, cached
 from gl10m.store import codec
-from gl10m.store.byte_source import ByteRange, ByteSource, byte_source
+from gl10m.store.byte_source import ByteRange, ByteSource, byte_source, joined
 from gl10m.store.index import ShardFile, class_names_of
 from gl10m.store.layout import (
     INDEXES,
@@ -190,11 +190,15 @@ class RegionReader:
             verify: compare the checksum of every image read; takes 0.2 % of the time of decoding it.
         """
         self.index = index
-        self._source, self._verify = source, verify
+        self.source = source
+        """Where its shards lie."""
+        self._verify = verify
+        self._shard_names = [shard.name for shard in index.shards]
         self._shard = index.column("shard")
         self._lr_offset, self._lr_length = index.column("lr_offset"), index.column("lr_length")
         self._hr_offset, self._hr_length = index.column("hr_offset"), index.column("hr_length")
         self._crc32 = index.column("crc32")
+        self._label, self._bounds = index.column("label"), index.column("bounds")
 
     def check_shards(self) -> None:
         """Check that every shard is there and as long as the index says.
@@ -204,9 +208,9 @@ class RegionReader:
             StoreError: a shard has another length.
         """
         for shard in self.index.shards:
-            size = self._source.size(shard.name)
+            size = self.source.size(shard.name)
             if size is None:
-                raise ShardNotFoundError(f"{_missing(shard.name, self.index)}. {REMEDY}")
+                raise ShardNotFoundError(f"{_missing(shard.name)}. {REMEDY}")
             if size != shard.size:
                 raise StoreError(
                     f"the shard {shard.name} has {size} bytes, but {shard.size} by {self.index.path.name}: "
@@ -224,9 +228,8 @@ class RegionReader:
             ShardNotFoundError: the shard is missing.
             StoreError: the shard is cut short, or the image damaged.
         """
-        start = int(self._lr_offset[row])
-        (content,) = self._read([self._range(row, start, start + int(self._lr_length[row]))])
-        self._decode(row, None, content, pixels)
+        (content,) = read_images(self.source, [self.lr_range(row)])
+        self.decode(row, None, content, pixels)
 
     def hr(self, row: int, tiles: Iterable[SupportsIndex], pixels: NDArray[np.uint8]) -> None:
         """Read and decode HR tiles of a scene; no byte of another tile is read.
@@ -242,14 +245,63 @@ class RegionReader:
             StoreError: the shard is cut short, or a tile damaged.
         """
         wanted = checked_tiles(tiles)
-        starts, lengths = self._tile_ranges(row)
-        groups = self._coalesced(wanted, starts, lengths)
-        ranges = [self._range(row, start, end) for start, end, _ in groups]
-        for content, (start, _, members) in zip(self._read(ranges), groups, strict=True):
-            for member in members:
-                tile = wanted[member]
-                first = int(starts[tile]) - start
-                self._decode(row, tile, content[first : first + int(lengths[tile])], pixels[member])
+        contents = read_images(self.source, self.tile_ranges(row, wanted))
+        for tile, content, target in zip(wanted, contents, pixels, strict=True):
+            self.decode(row, tile, content, target)
+
+    def label(self, row: int) -> NDArray[np.bool_]:
+        """Which classes are in the footprint of a scene: shape (N,), by class id."""
+        return self._label[row] != 0
+
+    def bounds(self, row: int) -> tuple[float, float, float, float]:
+        """West, south, east, north of a scene's footprint, degrees, EPSG:4326."""
+        west, south, east, north = self._bounds[row].tolist()
+        return west, south, east, north
+
+    def lr_range(self, row: int) -> ByteRange:
+        """Where the LR image of a scene lies."""
+        start = int(self._lr_offset[row])
+        return ByteRange(self._shard_names[self._shard[row]], start, start + int(self._lr_length[row]))
+
+    def tile_ranges(self, row: int, tiles: Sequence[int]) -> list[ByteRange]:
+        """Where HR tiles of a scene lie, in the order asked for; each number is in 0..99."""
+        lengths = self._hr_length[row].astype(np.int64)
+        ends = (int(self._hr_offset[row]) - LENGTH_PREFIX) + np.cumsum(lengths + LENGTH_PREFIX)
+        first, last = (ends - lengths).tolist(), ends.tolist()
+        shard = self._shard_names[self._shard[row]]
+        return [ByteRange(shard, first[tile], last[tile]) for tile in tiles]
+
+    def check(self, row: int, tile: int | None, content: memoryview) -> None:
+        """Compare an encoded image with its checksum, where the reader verifies.
+
+        Args:
+            row: row of the scene in the index.
+            tile: number of the tile; None for the LR image.
+            content: its bytes.
+
+        Raises:
+            DamagedImageError: they are not those that were written.
+        """
+        if self._verify and isal_zlib.crc32(content) != self._crc32[row, 0 if tile is None else tile + 1]:
+            raise self._damaged(row, tile, "its checksum is not the one in the index")
+
+    def decode(self, row: int, tile: int | None, content: memoryview, pixels: NDArray[np.uint8]) -> None:
+        """Check and decode one image.
+
+        Args:
+            row: row of the scene in the index.
+            tile: number of the tile; None for the LR image.
+            content: its bytes.
+            pixels: shape (268, 268, 3), uint8, C-contiguous; overwritten, north-west first.
+
+        Raises:
+            DamagedImageError: its bytes are not those that were written, or no image.
+        """
+        self.check(row, tile, content)
+        try:
+            codec.decode_into(content, pixels)
+        except codec.ImageError as error:
+            raise self._damaged(row, tile, error) from error
 
     def tile_labels(self, row: int) -> NDArray[np.bool_]:
         """Which classes meet which tile: shape (100, N)."""
@@ -258,62 +310,15 @@ class RegionReader:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The columns of the index are mapped anew by whoever unpickles.
-        return functools.partial(RegionReader, verify=self._verify), (self.index, self._source)
+        return functools.partial(RegionReader, verify=self._verify), (self.index, self.source)
 
-    def _tile_ranges(self, row: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Offset and length of each of the 100 tiles."""
-        lengths = self._hr_length[row].astype(np.int64)
-        starts = int(self._hr_offset[row]) + np.cumsum(lengths + LENGTH_PREFIX) - lengths - LENGTH_PREFIX
-        return starts, lengths
-
-    def _coalesced(
-        self, tiles: list[int], starts: NDArray[np.int64], lengths: NDArray[np.int64]
-    ) -> list[tuple[int, int, list[int]]]:
-        """Start, end and members (places in `tiles`) of the ranges to read, neighbours joined."""
-        groups: list[tuple[int, int, list[int]]] = []
-        for member in sorted(range(len(tiles)), key=tiles.__getitem__):
-            start = int(starts[tiles[member]])
-            end = start + int(lengths[tiles[member]])
-            if groups and start - groups[-1][1] <= self._source.gap:
-                first, _, members = groups.pop()
-                groups.append((first, end, [*members, member]))
-            else:
-                groups.append((start, end, [member]))
-        return groups
-
-    def _range(self, row: int, start: int, end: int) -> ByteRange:
-        return ByteRange(self.index.shards[self._shard[row]].name, start, end)
-
-    def _read(self, ranges: list[ByteRange]) -> list[memoryview]:
-        try:
-            contents = self._source.read(ranges)
-        except FileNotFoundError as error:
-            remedy = REPLACED if isinstance(error, ObjectNotFoundError) else REMEDY
-            raise ShardNotFoundError(f"{_missing(ranges[0].shard, self.index)}. {remedy}") from error
-        for wanted, content in zip(ranges, contents, strict=True):
-            if len(content) != wanted.end - wanted.start:
-                raise StoreError(
-                    f"the shard {wanted.shard} ends before byte {wanted.end}, up to which its index has an "
-                    f"image: it was cut short. {REMEDY}"
-                )
-        return [memoryview(content) for content in contents]
-
-    def _decode(self, row: int, tile: int | None, content: memoryview, pixels: NDArray[np.uint8]) -> None:
-        fault: codec.ImageError | str | None = None
-        if self._verify and isal_zlib.crc32(content) != self._crc32[row, 0 if tile is None else tile + 1]:
-            fault = "its checksum is not the one in the index"
-        else:
-            try:
-                codec.decode_into(content, pixels)
-            except codec.ImageError as error:
-                fault = error
-        if fault:
-            image = "LR image" if tile is None else f"HR tile {tile}"
-            shard = self.index.shards[self._shard[row]].name
-            raise DamagedImageError(
-                f"the {image} of scene {self.index.rows['scene_id'][row]} in {shard} is damaged: {fault}. "
-                f"`gl10m verify --deep` tells what else is. {REMEDY}"
-            )
+    def _damaged(self, row: int, tile: int | None, fault: object) -> DamagedImageError:
+        image = "LR image" if tile is None else f"HR tile {tile}"
+        return DamagedImageError(
+            f"the {image} of scene {self.index.rows['scene_id'][row]} in "
+            f"{self._shard_names[self._shard[row]]} is damaged: {fault}. `gl10m verify --deep` tells what "
+            f"else is; {REMEDY[0].lower()}{REMEDY[1:]}"
+        )
 
 
 class SceneReader:
@@ -397,8 +402,50 @@ def checked_tiles(tiles: Iterable[SupportsIndex]) -> list[int]:
     return numbers
 
 
-def _missing(shard: str, index: RegionIndex) -> str:
-    return f"the shard {shard}, which the index {index.path.name} names, is missing from {SHARDS}/"
+def read_images(source: ByteSource, ranges: Sequence[ByteRange]) -> list[memoryview]:
+    """Read the encoded images of any number of scenes with one call to their source, near ones together.
+
+    Args:
+        source: the shards.
+        ranges: where the images lie, see `RegionReader.lr_range` and `RegionReader.tile_ranges`.
+
+    Returns:
+        Their bytes, in the order asked for.
+
+    Raises:
+        ShardNotFoundError: a shard is missing.
+        StoreError: a shard is cut short.
+    """
+    groups = joined(ranges, source.gap)
+    contents = _read([wanted for wanted, _ in groups], source)
+    images: list[memoryview] = [memoryview(b"")] * len(ranges)
+    for (whole, members), content in zip(groups, contents, strict=True):
+        for member in members:
+            wanted = ranges[member]
+            images[member] = content[wanted.start - whole.start : wanted.end - whole.start]
+    return images
+
+
+def _read(ranges: list[ByteRange], source: ByteSource) -> list[memoryview]:
+    try:
+        contents = source.read(ranges)
+    except FileNotFoundError as error:
+        remedy = REPLACED if isinstance(error, ObjectNotFoundError) else REMEDY
+        gone = {wanted.shard for wanted in ranges if source.size(wanted.shard) is None}
+        named = min(gone) if gone else ranges[0].shard
+        raise ShardNotFoundError(f"{_missing(named)}. {remedy}") from error
+    for wanted, content in zip(ranges, contents, strict=True):
+        if len(content) != wanted.end - wanted.start:
+            raise StoreError(
+                f"the shard {wanted.shard} ends before byte {wanted.end}, up to which its index has an "
+                f"image: it was cut short. {REMEDY}"
+            )
+    return [memoryview(content) for content in contents]
+
+
+def _missing(shard: str) -> str:
+    index = f"{ShardName.parse(shard).region}.arrow"
+    return f"the shard {shard}, which the index {index} names, is missing from {SHARDS}/"
 
 
 def _reopen(path: Path, crc32: str) -> RegionIndex:
