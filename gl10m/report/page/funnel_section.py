@@ -46,10 +46,10 @@ def funnel_section(root: Place) -> Section:
         "Every row that a stage read was kept, rejected with a reason, or failed and is tried again.",
         notices=_notices(totals, lost.num_rows, complete),
         figures=(
-            _beside_the_paper(totals),
             _by_stage(totals),
-            _by_reason(lost, states),
+            _beside_the_paper(totals),
             _by_state(funnel, states),
+            _by_reason(lost, states),
         ),
     )
 
@@ -135,6 +135,8 @@ def _by_stage(totals: Totals) -> Figure:
             rows=rows,
             open=True,
         ),
+        wide=True,
+        beside=True,
     )
 
 
@@ -147,7 +149,12 @@ def _by_reason(lost: pa.Table, states: Sequence[str]) -> Figure:
         counted.setdefault(key, {})[row["state"]] = row["count_all"]
     ranked = sorted(counted.items(), key=lambda entry: (-sum(entry[1].values()), entry[0]))
     drawn = [
-        Bar(reason, sum(by_state.values()), f"{count(sum(by_state.values()))}", "b" if outcome == "rejected" else "c")
+        Bar(
+            reason.replace("_", " ").lower(),
+            sum(by_state.values()),
+            count(sum(by_state.values())),
+            "b" if outcome == "rejected" else "c",
+        )
         for (_, outcome, reason), by_state in ranked[:REASONS_DRAWN]
     ]
     place = {stage: number for number, stage in enumerate(STAGES)}
@@ -167,7 +174,10 @@ def _by_reason(lost: pa.Table, states: Sequence[str]) -> Figure:
             caption="Reasons by stage and state",
             head=("stage", "reason", "outcome", "all", *states),
             rows=rows,
+            open=True,
         ),
+        wide=True,
+        beside=True,
     )
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from gl10m.manifest import parquet
 from gl10m.report.page.charts import Series, histogram
 from gl10m.report.page.facts import scenes
-from gl10m.report.page.numbers import count
+from gl10m.report.page.numbers import count, round_up
 from gl10m.report.page.section import DataTable, Figure, Section
 from gl10m.scene.grid import TILES
 from gl10m.storage.place import Place
@@ -60,7 +60,7 @@ def _values(column: pa.ChunkedArray, factor: float) -> NDArray[np.float64]:
 
 
 def _distribution(title: str, unit: str, values: NDArray[np.float64]) -> Figure:
-    top = max(float(values.max()) if len(values) else 0.0, 1.0)
+    top = max(round_up(float(values.max())) if len(values) else 0.0, 1.0)
     edges = np.linspace(0, top, BINS + 1)
     counts = np.histogram(values, edges)[0].tolist()
     names = [f"{edge:.3g}" for edge in edges[:-1]]

@@ -18,6 +18,16 @@ class DataTable:
     open: bool = False
     """Whether the table is shown at once; else it opens on demand."""
 
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold numbers alone."""
+        columns = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.head)
+        return tuple(
+            any(isinstance(cell, (int, float)) for cell in column)
+            and not any(isinstance(cell, str) for cell in column)
+            for column in columns
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
@@ -29,6 +39,8 @@ class Figure:
     table: DataTable | None = None
     wide: bool = False
     """Whether it takes the whole width of a large screen."""
+    beside: bool = False
+    """Whether the table stands beside the drawing there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
