@@ -39,6 +39,8 @@ INDEX_REMEDY = "Delete it and run the same `gl10m build` again, which makes it a
 REPLACED = "A later build has replaced it, or it was deleted. Open the data set anew."
 """What to do about an object that is no longer there."""
 
+_CHECKSUM = "its checksum is not the one in the index"
+
 _BOUNDS_TOLERANCE = 1e-9
 """Degrees by which a footprint's side may miss its length: rounding, a tenth of a millimetre."""
 
@@ -232,6 +234,33 @@ class RegionReader:
                 first = int(starts[tile]) - start
                 self._decode(row, tile, content[first : first + int(lengths[tile])], pixels[member])
 
+    def encoded(self, row: int, tile: int | None = None) -> bytes:
+        """The JPEG file of the LR image, or of one tile, as it is stored; its checksum is compared.
+
+        Args:
+            row: row of the scene in the index.
+            tile: number of the tile, 0..99; the LR image if None.
+
+        Raises:
+            IndexError: there is no such tile.
+            ShardNotFoundError: the shard is missing.
+            StoreError: the shard is cut short, or the image damaged.
+        """
+        if tile is None:
+            start, length, place = int(self._lr_offset[row]), int(self._lr_length[row]), 0
+        else:
+            (number,) = checked_tiles([tile])
+            starts, lengths = self._tile_ranges(row)
+            start, length, place = int(starts[number]), int(lengths[number]), number + 1
+        (content,) = self._read([self._range(row, start, start + length)])
+        if zlib.crc32(content) != self._crc32[row, place]:
+            raise self._damaged(row, tile, _CHECKSUM)
+        return bytes(content)
+
+    def encoded_sizes(self, row: int) -> tuple[int, list[int]]:
+        """Bytes of the LR image and of each of the 100 tiles. No image is read."""
+        return int(self._lr_length[row]), [int(length) for length in self._hr_length[row]]
+
     def tile_labels(self, row: int) -> NDArray[np.bool_]:
         """Which classes meet which tile: shape (100, N)."""
         packed = self.index.rows["tile_labels"][row].as_py()
@@ -282,19 +311,22 @@ class RegionReader:
     def _decode(self, row: int, tile: int | None, content: memoryview, pixels: NDArray[np.uint8]) -> None:
         fault: codec.ImageError | str | None = None
         if self._verify and zlib.crc32(content) != self._crc32[row, 0 if tile is None else tile + 1]:
-            fault = "its checksum is not the one in the index"
+            fault = _CHECKSUM
         else:
             try:
                 codec.decode_into(content, pixels)
             except codec.ImageError as error:
                 fault = error
         if fault:
-            image = "LR image" if tile is None else f"HR tile {tile}"
-            shard = self.index.shards[self._shard[row]].name
-            raise DamagedImageError(
-                f"the {image} of scene {self.index.rows['scene_id'][row]} in {shard} is damaged: {fault}. "
-                f"`gl10m verify --deep` tells what else is; {REMEDY[0].lower()}{REMEDY[1:]}"
-            )
+            raise self._damaged(row, tile, fault)
+
+    def _damaged(self, row: int, tile: int | None, fault: codec.ImageError | str) -> DamagedImageError:
+        image = "LR image" if tile is None else f"HR tile {tile}"
+        shard = self.index.shards[self._shard[row]].name
+        return DamagedImageError(
+            f"the {image} of scene {self.index.rows['scene_id'][row]} in {shard} is damaged: {fault}. "
+            f"`gl10m verify --deep` tells what else is; {REMEDY[0].lower()}{REMEDY[1:]}"
+        )
 
 
 class SceneReader:
