@@ -161,7 +161,7 @@ const gl10m = (() => {
     const row = data.row;
     tell(data.trouble || "");
     one("scene-name").textContent = row.scene_id;
-    one("scene-words").textContent = [row.state, row.split, row.latitude === undefined ? "" : `${row.latitude.toFixed(4)}° N, ${row.longitude.toFixed(4)}° E`]
+    one("scene-words").textContent = [row.state, row.split, row.latitude === undefined ? "" : `${row.longitude.toFixed(4)}, ${row.latitude.toFixed(4)}`]
       .filter(Boolean).join(" · ");
     one("lr-words").textContent = `Sentinel-2, 10 m${row.sentinel2_date ? ", " + row.sentinel2_date : ""}${row.fallback ? " (fallback)" : ""}`;
     const gap = row.days_between === undefined ? "" : `, ${Math.abs(row.days_between)} days ${row.days_between < 0 ? "after" : "before"} Sentinel-2`;
@@ -225,7 +225,7 @@ const gl10m = (() => {
       button.setAttribute("aria-pressed", "false");
       const swatch = drawn("svg", { viewBox: "0 0 26 14", "aria-hidden": "true" });
       swatch.append(drawn("path", { d: "M2 7H24", class: style(place) }));
-      const share = entry.share === null ? "" : ` ${(100 * entry.share).toFixed(1)} %`;
+      const share = entry.share === null ? "" : entry.share < 0.0005 ? " <0.1 %" : ` ${(100 * entry.share).toFixed(1)} %`;
       button.append(swatch, `${place + 1} ${entry.name}${share}`);
       button.title = `${entry.tiles.length} of ${TILES} tiles`;
       button.addEventListener("click", () => {
