@@ -22,7 +22,7 @@ EXIT_FAILURES, EXIT_USAGE, EXIT_VERIFICATION, EXIT_LOCKED, EXIT_INTERRUPTED = 1,
 
 ORDER = (
     ("Build a data set", ("classes", "world", "plan", "candidates", "coverage", "build", "status")),
-    ("Look at it, trust it", ("split", "stats", "picture", "verify")),
+    ("Look at it, trust it", ("split", "stats", "report", "view", "picture", "verify")),
     ("Take it elsewhere", ("export", "card")),
     ("Learn from it", ("train-reference",)),
 )
@@ -262,6 +262,83 @@ def picture(root: "Place", out: Path | None, scenes: int, scene_ids: tuple[str, 
     target = out or (root / "picture.png" if isinstance(root, Path) else Path("picture.png"))
     contact_sheet.draw(root, target, list(scene_ids), scenes)
     click.echo(f"wrote {target}")
+
+
+@cli.command()
+@root_option
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="HTML; ROOT/report.html if not given, report.html here where ROOT is in a bucket.",
+)
+@click.option(
+    "--scenes", default=6, show_default=True, type=click.IntRange(0, 24), help="Scenes shown with pictures."
+)
+def report(root: "Place", out: Path | None, scenes: int) -> None:
+    """Write one HTML file about the data set, which opens without network.
+
+    The funnel and the classes beside the paper's, a map, dates, cloud and black pixels, classes that stand
+    together, sample scenes, provenance and licences.
+
+    \b
+    Example:
+      gl10m report --root demo --out report.html
+    """
+    from gl10m.report.page import assembly
+
+    target = out or (root / "report.html" if isinstance(root, Path) else Path("report.html"))
+    size = assembly.write_report(root, target, scenes)
+    click.echo(f"wrote {target}, {size / 1e6:.1f} MB: open it in a browser")
+
+
+@cli.command()
+@root_option
+@click.option(
+    "--order",
+    "order_files",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Parquet with scene_id, rank and tile: in which order a sampler buys. May be given more than once.",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the random order.")
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port on 127.0.0.1; any free one if 0.")
+@click.option(
+    "--static",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the viewer into this new folder instead of serving it; some 3 MB a scene.",
+)
+@click.option(
+    "--scenes",
+    type=click.IntRange(min=1),
+    help="Scenes to show at most, spread over the data set; all if not given, 50 with --static.",
+)
+@click.argument("scene_ids", nargs=-1)
+def view(
+    root: "Place",
+    order_files: tuple[Path, ...],
+    seed: int,
+    port: int,
+    folder: Path | None,
+    scenes: int | None,
+    scene_ids: tuple[str, ...],
+) -> None:
+    """Browse scenes: LR beside the HR tiles that a budget buys, with the outlines of the classes.
+
+    The page is served on 127.0.0.1 alone until Ctrl-C, or written as a folder that any browser opens.
+
+    \b
+    Example:
+      gl10m view --root demo
+      gl10m view --root demo --order sampler.parquet --static scenes
+    """
+    from gl10m.view import command
+
+    site = command.site_of(root, scene_ids, scenes, order_files, seed, is_static=folder is not None)
+    if folder is not None:
+        click.echo(command.write(site, folder))
+    else:
+        command.serve(site, port, click.echo)
 
 
 @cli.command()

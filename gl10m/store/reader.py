@@ -282,8 +282,8 @@ class RegionReader:
         Raises:
             DamagedImageError: they are not those that were written.
         """
-        if self._verify and isal_zlib.crc32(content) != self._crc32[row, 0 if tile is None else tile + 1]:
-            raise self._damaged(row, tile, "its checksum is not the one in the index")
+        if self._verify:
+            self._compare(row, tile, content)
 
     def decode(self, row: int, tile: int | None, content: memoryview, pixels: NDArray[np.uint8]) -> None:
         """Check and decode one image.
@@ -303,6 +303,29 @@ class RegionReader:
         except codec.ImageError as error:
             raise self._damaged(row, tile, error) from error
 
+    def encoded(self, row: int, images: Sequence[int | None]) -> list[bytes]:
+        """Images as they are stored, JPEG files; every checksum is compared, and no other image is read.
+
+        Args:
+            row: row of the scene in the index.
+            images: numbers of tiles, 0..99; None for the LR image.
+
+        Raises:
+            IndexError: there is no such tile.
+            ShardNotFoundError: the shard is missing.
+            StoreError: the shard is cut short, or an image damaged.
+        """
+        tiles = iter(self.tile_ranges(row, checked_tiles(tile for tile in images if tile is not None)))
+        ranges = [self.lr_range(row) if image is None else next(tiles) for image in images]
+        contents = read_images(self.source, ranges)
+        for image, content in zip(images, contents, strict=True):
+            self._compare(row, image, content)
+        return [bytes(content) for content in contents]
+
+    def encoded_sizes(self, row: int) -> tuple[int, list[int]]:
+        """Bytes of the LR image and of each of the 100 tiles. No image is read."""
+        return int(self._lr_length[row]), [int(length) for length in self._hr_length[row]]
+
     def tile_labels(self, row: int) -> NDArray[np.bool_]:
         """Which classes meet which tile: shape (100, N)."""
         packed = self.index.rows["tile_labels"][row].as_py()
@@ -311,6 +334,10 @@ class RegionReader:
     def __reduce__(self) -> tuple[Any, ...]:
         # The columns of the index are mapped anew by whoever unpickles.
         return functools.partial(RegionReader, verify=self._verify), (self.index, self.source)
+
+    def _compare(self, row: int, tile: int | None, content: memoryview) -> None:
+        if isal_zlib.crc32(content) != self._crc32[row, 0 if tile is None else tile + 1]:
+            raise self._damaged(row, tile, "its checksum is not the one in the index")
 
     def _damaged(self, row: int, tile: int | None, fault: object) -> DamagedImageError:
         image = "LR image" if tile is None else f"HR tile {tile}"
