@@ -22,10 +22,11 @@ from gl10m.storage.client import StorageError
 from gl10m.storage.place import Place, readable
 from pipelines import config, plan
 from pipelines.config import BuildParameters
-from pipelines.execution.cluster import TaskFailure, cluster, run
+from pipelines.execution.cluster import cluster
 from pipelines.execution.fragments import RECEIPTS, Receipts, scene_key
 from pipelines.execution.journal import Journal, transaction_in
 from pipelines.execution.lock import locked
+from pipelines.execution.tasks import TaskFailure, run
 from pipelines.fetch import Batch, Watch, batches, fetch, parameters_key
 from pipelines.inputs import (
     BuildRequest,
