@@ -1,7 +1,7 @@
-"""Runs independent tasks on a Dask cluster: a bounded number under way, and a fault of one no fault of another.
+"""Runs independent tasks on a Dask cluster, a bounded number at a time; a fault of one is none of another.
 
-A task that fails, or whose worker dies under it, may be taken apart. Its parts are done once the cluster is idle,
-one at a time: whatever dies then is the culprit, and not what happened to wait on the same worker.
+A task that fails, or whose worker dies under it, may be taken apart. Its parts are done once the cluster is
+idle, one at a time: whatever dies then is the culprit, and not what happened to wait on the same worker.
 """
 
 import contextlib
