@@ -23,7 +23,7 @@ from gl10m.storage.place import Place, readable
 from pipelines import config, plan
 from pipelines.config import BuildParameters
 from pipelines.execution.cluster import cluster, dashboard
-from pipelines.execution.fragments import RECEIPTS, Receipts, scene_key
+from pipelines.execution.fragments import RECEIPTS, Receipts, note_keys, scene_key
 from pipelines.execution.journal import Journal, transaction_in
 from pipelines.execution.lock import locked
 from pipelines.execution.logbook import logbook
@@ -45,6 +45,7 @@ from pipelines.fetch import (
 from pipelines.inputs import (
     BuildRequest,
     UnknownRegionError,
+    check_sources,
     find_extract,
     open_sources,
     osm_files,
@@ -90,6 +91,7 @@ def build(request: BuildRequest) -> BuildReport:
         OSError: the folder cannot be written, or a source cannot be reached.
     """
     announce_retries()
+    check_sources(request)
     files = osm_files(request)
     parameters, patience = config.load(request.config), config.load_patience(request.config)
     class_map = read_class_map(request.class_map)
@@ -123,6 +125,8 @@ def build(request: BuildRequest) -> BuildReport:
         ]
         plans = _prepare(client, jobs, telling)
         keys = {region: _keys(plan, parameters, sources) for region, plan in plans.items()}
+        for region, named in keys.items():
+            note_keys(journal, region, named)
         if request.dry_run:
             text = plan.describe(request.regions, request.root, parameters, request.limit)
             return BuildReport(text=text, failed=0)

@@ -192,7 +192,7 @@ def build(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands ov
     "--osm",
     type=str,
     required=True,
-    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s) address.",
+    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s), s3, gs or az address.",
 )
 @click.option("--out", type=_FILE, help="GeoParquet of candidates; OSM.candidates.parquet if not given.")
 @click.option("--state", default="XX", show_default=True, help="Two letters that stand in the scene ids.")
@@ -385,6 +385,9 @@ def coverage(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands
     from pipelines.coverage import describe
     from pipelines.inputs import BuildRequest
 
+    default = click.core.ParameterSource.DEFAULT
+    named = click.get_current_context().get_parameter_source("source") is not default
+
     request = BuildRequest(
         root=root,
         regions=_flat(asked["states"]),
@@ -398,7 +401,7 @@ def coverage(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands
         osm=asked["osm"],
         config=asked["config"],
     )
-    click.echo(describe(request))
+    click.echo(describe(request, compared=named))
 
 
 @click.command()

@@ -14,7 +14,7 @@ from gl10m.manifest.schema import COVERAGE
 from pipelines import config
 from pipelines.config import BuildParameters
 from pipelines.execution.lock import locked
-from pipelines.inputs import BuildRequest, find_extract, open_sources, osm_files, source_name
+from pipelines.inputs import BuildRequest, check_sources, find_extract, open_sources, osm_files, source_name
 from pipelines.region import Sources
 from pipelines.sources import libosmium
 from pipelines.sources.extracts import Extract
@@ -26,13 +26,18 @@ from pipelines.sources.retrying import announce_retries
 from pipelines.stages.coverage import coverage_footprints
 
 
-def describe(request: BuildRequest) -> str:
+def describe(request: BuildRequest, *, compared: bool = True) -> str:
     """Coverage of the regions asked for, as text; what the data set lacks is made and added to it.
 
     What stands there is not made again: the scenes of the data set were chosen by it. Where it was made from
     another catalogue or under another cloud limit than is asked for now, the text says so.
 
+    Args:
+        request: what is asked for.
+        compared: whether the source was asked for by name; a default says nothing about what stands there.
+
     Raises:
+        SourceError: sources that do not go together.
         UnknownRegionError: a region is no state and has no OSM file.
         FileNotFoundError: the demo world has no such region yet.
         SourceUnavailableError: a catalogue does not answer.
@@ -40,6 +45,7 @@ def describe(request: BuildRequest) -> str:
         OSError: an extract cannot be read, or the folder cannot be written.
     """
     announce_retries()
+    check_sources(request)
     files = osm_files(request)
     path = request.root / "manifests" / "coverage.parquet"
     table = parquet.read(path, COVERAGE) if path.exists() else COVERAGE.empty()
@@ -56,7 +62,7 @@ def describe(request: BuildRequest) -> str:
             about = parquet.metadata_of(path) if path.exists() else {}
             parquet.write(path, table, COVERAGE, _provenance(about, request, extracts, parameters))
     shown = where(table, "state", request.regions)
-    return "\n".join([_text(shown), *_otherwise_made(shown, request)])
+    return "\n".join([_text(shown), *_otherwise_made(shown, request, compared=compared)])
 
 
 def _check_demo(request: BuildRequest, regions: list[str]) -> None:
@@ -112,13 +118,14 @@ def _provenance(
     return Provenance(configuration=configuration, inputs=inputs, licences=tuple(sorted(licences))).metadata()
 
 
-def _otherwise_made(table: pa.Table, request: BuildRequest) -> list[str]:
+def _otherwise_made(table: pa.Table, request: BuildRequest, *, compared: bool) -> list[str]:
     """A line for each row that another catalogue or cloud limit gave than those asked for."""
     limit = config.load(request.config).coverage.most_cloud_percent
     asked = {Sensor.NAIP: request.hr_source, Sensor.SENTINEL2: request.lr_source}
     lines = []
     for row in table.drop_columns(["geometry"]).to_pylist():
-        source, cloud = source_name(asked[Sensor(row["sensor"])], request), row["most_cloud_percent"]
+        cloud = row["most_cloud_percent"]
+        source = source_name(asked[Sensor(row["sensor"])], request) if compared else row["source"]
         if row["source"] != source or cloud not in {None, limit}:
             made = f"{row['source']}" + ("" if cloud is None else f" below {cloud:g} % cloud")
             wanted = f"{source}" + ("" if cloud is None else f" below {limit:g} % cloud")

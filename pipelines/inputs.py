@@ -33,6 +33,10 @@ WORLD = "world"
 """Folder of the demo world inside a data set built with --source synthetic."""
 
 
+OWN_COLLECTIONS = frozenset({"synthetic", "earth-engine"})
+"""Sources whose collections cannot be chosen."""
+
+
 class UnknownRegionError(ValueError):
     """A region that is none of the 11 states and has no OSM file of its own."""
 
@@ -124,7 +128,7 @@ def osm_files(request: BuildRequest) -> dict[str, Path | str]:
                 f"--osm gives {code.upper()} two files, {files[code.upper()]} and {name}. Join them first, "
                 "for instance with `osmium merge`, or build them as two regions."
             )
-        files[code.upper()] = _given(name)
+        files[code.upper()] = given_osm(name)
     unknown = [region for region in request.regions if region not in files and region not in states()]
     if unknown:
         raise UnknownRegionError(
@@ -134,8 +138,13 @@ def osm_files(request: BuildRequest) -> dict[str, Path | str]:
     return files
 
 
-def _given(name: str) -> Path | str:
-    """A file at hand, an object of a bucket copied to this machine, or an address that is read later."""
+def given_osm(name: str) -> Path | str:
+    """A file at hand, an object of a bucket copied to this machine, or an address that is read later.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        RefusedAddressError: an address that is no plain http or https one, nor in a bucket.
+    """
     if is_address(name):
         return cached(object_at(name))
     if "://" not in name:
@@ -173,6 +182,38 @@ def find_extract(
         return replace(demo, licence="synthetic")
     pin = request.root / WORK / "extracts" / f"{region}.json"
     return pinned_extract(region, cache_folder(), pin, patience)
+
+
+def check_sources(request: BuildRequest) -> None:
+    """Refuse options that no source would heed, before anything is begun.
+
+    Raises:
+        SourceError: a source lacks its address, or an address or a collection has no source that takes it.
+        RefusedAddressError: the address is no plain http or https address.
+    """
+    sources = {Sensor.SENTINEL2: request.lr_source, Sensor.NAIP: request.hr_source}
+    if "stac" in sources.values():
+        unsigned(_stac_url(request))
+    elif request.stac_url is not None:
+        named = " and ".join(sorted({*sources.values()}))
+        raise SourceError(
+            f"--stac-url is for --source stac; the source here is {named}. "
+            "Add --source stac, or --lr-source stac for Sentinel-2 alone, or --hr-source stac for NAIP alone."
+        )
+    usual = BuildRequest(root=request.root, regions=()).collections
+    for sensor, source in sources.items():
+        chosen = request.collections[sensor] != usual[sensor]
+        if chosen and source in OWN_COLLECTIONS and not request.items:
+            raise SourceError(
+                f"--{sensor.replace('-', '', 1)}-collection names a collection of a STAC API or of --items; "
+                f"the source {source} has its own. Leave the option out."
+            )
+
+
+def _stac_url(request: BuildRequest) -> str:
+    if request.stac_url is None:
+        raise SourceError("--source stac needs the address of a STAC API: --stac-url https://host/stac/v1")
+    return request.stac_url
 
 
 def open_sources(
@@ -266,9 +307,7 @@ def _open(name: str, request: BuildRequest, stack: contextlib.ExitStack, patienc
     if name == "synthetic":
         address = stack.enter_context(serve(request.world))
         return DemoImagery(address, patience)
-    if request.stac_url is None:
-        raise SourceError("--source stac needs the address of a STAC API: --stac-url https://host/stac/v1")
-    return StacImagery(url=request.stac_url, patience=patience)
+    return StacImagery(url=_stac_url(request), patience=patience)
 
 
 def _keeping(api: StacImagery, request: BuildRequest, most_cloud_percent: float) -> Imagery:

@@ -1,5 +1,6 @@
 """What a build will ask for and cost, before anything is fetched: searches, requests, bytes, hours, disk."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from gl10m.report.funnel import published
 from gl10m.scene.states import states
 from gl10m.storage.place import Place, below, readable
 from pipelines.config import BuildParameters
+from pipelines.execution.fragments import Receipts
 from pipelines.execution.journal import Journal
 from pipelines.sources.item_index import years
 
@@ -117,6 +119,7 @@ class Region:
 
     code: str
     candidates: float
+    """Whose images are still to be asked for."""
     counted: bool
     """Whether a build has counted them; else they are the paper's mean of a state."""
     searches: int
@@ -220,6 +223,7 @@ def _assumptions(known: list[Region]) -> list[str]:
     guessed = [region.code for region in known if not region.counted]
     share = counts["complete"] / counts["for_download"]
     lines = [
+        "candidates: those whose images a build has still to ask for",
         f"pairs: the paper's {share:.1%} of the candidates, to all of them",
         "stored: what is published; twice that while it is written",
         f"transfer: at {MEGABITS} Mbit/s; CPU: one core",
@@ -242,11 +246,11 @@ def _known(code: str, root: Place, parameters: BuildParameters, limit: int | Non
             f"{code} is none of the 11 states of the paper ({', '.join(states())}) and nothing is "
             f"counted in {root}. Run `gl10m build --dry-run` there first."
         )
-    number = (
-        pq.read_metadata(readable(counted[0])).num_rows
-        if counted
-        else published()["for_download"] / len(states())
-    )
+    if counted:
+        done = Receipts(Journal(root)).finished(code) or Counter[str]()
+        number: float = pq.read_metadata(readable(counted[0])).num_rows - done["kept"] - done["rejected"]
+    else:
+        number = published()["for_download"] / len(states())
     windows = (parameters.matching.naip_window, parameters.matching.sentinel2_window)
     asked = bool(below(folder, "items-*.parquet"))
     return Region(

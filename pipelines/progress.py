@@ -4,7 +4,6 @@ from collections import Counter
 
 import pyarrow.parquet as pq
 
-from gl10m.manifest.columns import values
 from gl10m.report import funnel
 from gl10m.storage.place import Place, below, readable
 from pipelines.execution.fragments import Receipts
@@ -23,13 +22,10 @@ def describe(root: Place) -> str:
         raise FileNotFoundError(
             f"no build was started in {root}. Start one with `gl10m build`, or name its folder with --root."
         )
-    receipts = Receipts(journal).load()
-    done: dict[str, Counter[str]] = {}
-    for state, outcome in zip(values(receipts, "state"), values(receipts, "outcome"), strict=True):
-        done.setdefault(str(state), Counter())[str(outcome)] += 1
+    receipts = Receipts(journal)
     lines = [f"build in {root}: {'running' if is_locked(root) else 'not running'}"]
     for folder in below(journal.folder / "stages", "[A-Z][A-Z]"):
-        counts = done.get(folder.name, Counter())
+        counts = receipts.finished(folder.name) or Counter[str]()
         asked = _rows(folder)
         finished = counts["kept"] + counts["rejected"]
         share = f" of {asked:,} matched candidates" if asked is not None else ", candidates not matched yet"

@@ -136,9 +136,12 @@ def available(root: Place, receipts: pa.Table) -> set[str]:
         receipts: schema RECEIPTS.
     """
     kept = where(receipts, "outcome", {"kept"})
-    by_id = dict(zip(values(kept, "scene_id"), values(kept, "scene_key"), strict=True))
-    found = {key for key, _, _ in Receipts(Journal(root)).payload(set(by_id.values()))}
-    for names in _published(root, set(values(kept, "state"))).values():
+    journal = Receipts(Journal(root))
+    found = {key for key, _, _ in journal.payload(set(values(kept, "scene_key")))}
+    # A fragment may hold the same scene read in another way: the shards hold what was published.
+    stored = where(journal.published(), "outcome", {"kept"})
+    by_id = dict(zip(values(stored, "scene_id"), values(stored, "scene_key"), strict=True))
+    for names in _published(root, set(values(stored, "state"))).values():
         found |= {by_id[name] for name in names if name in by_id}
     return found
 

@@ -16,7 +16,7 @@ from gl10m.manifest.schema import CANDIDATES
 from gl10m.scene.class_map import ClassMap
 from gl10m.storage.cache import cache_folder
 from pipelines import config
-from pipelines.inputs import check_codes, read_class_map
+from pipelines.inputs import check_codes, given_osm, read_class_map
 from pipelines.sources.extracts import local_extract, remote_extract
 from pipelines.sources.retrying import announce_retries
 from pipelines.stages.classes import map_classes
@@ -41,7 +41,7 @@ def candidates(
     """The OSM half alone: polygons, classes, footprints, labels.
 
     Args:
-        osm: path of an OSM file, or its http(s) address.
+        osm: path of an OSM file, or its http(s), s3, gs or az address.
         out: where the candidates are written; beside the OSM file, or in the working folder for an address.
         region: two capital letters.
         class_map_file: the user's class map, if any.
@@ -59,8 +59,11 @@ def candidates(
     announce_retries()
     check_codes((region,))
     class_map = read_class_map(class_map_file)
-    parameters = config.load(config_file)
-    extract = remote_extract(osm, cache_folder()) if "://" in osm else local_extract(Path(osm))
+    parameters, patience = config.load(config_file), config.load_patience(config_file)
+    given = given_osm(osm)
+    extract = (
+        remote_extract(given, cache_folder(), patience) if isinstance(given, str) else local_extract(given)
+    )
     beside = Path() if "://" in osm else extract.path.parent
     target = _writable(out or beside / f"{extract.path.name}.candidates.parquet")
     polygons = read_polygons(extract.path, region, class_map)
@@ -90,6 +93,7 @@ def _writable(target: Path) -> Path:
         TargetError: its folder cannot be made or written.
     """
     try:
+        parquet.check_target(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=target.parent):
             return target

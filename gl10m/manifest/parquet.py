@@ -32,18 +32,39 @@ class ManifestNotFoundError(FileNotFoundError):
     """A data set has no such manifest."""
 
 
+class NoFileTargetError(OSError):
+    """A result shall stand where a device, a pipe or a socket is."""
+
+
+def check_target(path: Path) -> None:
+    """Refuse to put a file in the place of what is none: root could take away /dev/null like that.
+
+    Raises:
+        NoFileTargetError: a device, a pipe, a socket or a folder is there, or a link to an open file.
+    """
+    into_kernel = path.is_symlink() and path.readlink().is_relative_to("/proc")  # /dev/stdout
+    if into_kernel or (path.exists() and not path.is_file()):
+        raise NoFileTargetError(
+            f"a result takes the place of a regular file or of nothing; {path} is neither. Name another file."
+        )
+
+
 @contextlib.contextmanager
 def replacing(path: Place) -> Iterator[Path]:
     """A temporary neighbour of `path` that takes its place when the block ends well.
 
     The bytes are on the disk before the name is. A block that fails leaves nothing. What goes into a bucket
     is written on this machine first and put as a whole.
+
+    Raises:
+        NoFileTargetError: what stands there is no file.
     """
     if not isinstance(path, Path):
         with tempfile.TemporaryDirectory(prefix="gl10m-") as scratch:
             yield Path(scratch) / path.name
             path.put(Path(scratch) / path.name)
         return
+    check_target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}-{path.name}")
     try:

@@ -1,5 +1,6 @@
 """Fragments and receipts: what became of each scene that was asked of the imagery source."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gl10m.manifest.columns import values
+from gl10m.manifest.columns import values, where
 from gl10m.manifest.schema import FETCHED, REJECTIONS, Column, Table
 from gl10m.storage.place import BucketPath, Place, below, readable
 from pipelines.execution.journal import Journal, key_of
@@ -31,6 +32,8 @@ RECEIPTS = Table(
         _DETAIL,
     ),
 )
+
+_KEYS = pa.schema([("scene_id", pa.string()), ("scene_key", pa.string())])
 
 _EXTRA = (_KEY, _OUTCOME, _STAGE, _REASON, _DETAIL)
 
@@ -107,6 +110,23 @@ class Receipts:
         first = [i for i, key in enumerate(keys) if i == 0 or keys[i - 1] != key]
         return ordered.take(pa.array(first, pa.int64())).drop_columns(["rank"])
 
+    def published(self) -> pa.Table:
+        """Receipts of the last published build alone, schema RECEIPTS: the shards hold these images."""
+        found = _columns(self.path)
+        return RECEIPTS.empty() if found is None else found
+
+    def finished(self, region: str) -> Counter[str] | None:
+        """How many scenes of the build begun last in a region have which outcome; None if none was begun.
+
+        Receipts of other parameters or sources do not count: their scenes are asked for anew.
+        """
+        found = below(self.journal.folder / "stages" / region, "keys-*.parquet")
+        table = _read_keys(found[0]) if found else None
+        if table is None:
+            return None
+        asked = where(self.load(), "scene_key", values(table, "scene_key"))
+        return Counter(str(outcome) for outcome in values(asked, "outcome"))
+
     def payload(self, wanted: set[str]) -> Iterator[tuple[str, Place, int]]:
         """Where the fragments hold the images of the wanted scene keys: (key, file, row)."""
         for path, table in _all_columns(below(self.journal.fragments, "*.parquet")).items():
@@ -139,6 +159,19 @@ def read_scene(path: Place, row: int) -> pa.Table:
             f"the fragment {path.name} was damaged on the disk ({error}) and is removed. Run the same "
             "command again to fetch its scenes once more."
         ) from error
+
+
+def note_keys(journal: Journal, region: str, keys: dict[str, str]) -> None:
+    """Write down which scenes a build asks for, for those who look on; see `Receipts.finished`.
+
+    Args:
+        journal: of the data set.
+        region: region code.
+        keys: scene id to scene key of every matched candidate.
+    """
+    named = sorted(keys.items())
+    table = pa.table({"scene_id": [name for name, _ in named], "scene_key": [key for _, key in named]}, _KEYS)
+    journal.table("keys", region, key_of(named), lambda: table)
 
 
 def account(receipts: pa.Table) -> pa.Table:
@@ -190,6 +223,13 @@ def _remembered(path: Place) -> pa.Table | None:
     if key not in _seen:
         _seen[key] = _columns(path)
     return _seen[key]
+
+
+def _read_keys(path: Place) -> pa.Table | None:
+    try:
+        return pq.read_table(readable(path), page_checksum_verification=True).cast(_KEYS)
+    except (FileNotFoundError, OSError, pa.ArrowException, ValueError):
+        return None
 
 
 def _columns(path: Place) -> pa.Table | None:

@@ -4,6 +4,7 @@ One connection, a name of our own, waits that the server may choose. A download 
 `Range` and `If-Range`, so that bytes of two versions never meet: a server whose file changed sends it anew.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -232,11 +233,17 @@ def _whole(answer: requests.Response) -> Whole:
     etag = answer.headers.get("ETag", "")
     length = answer.headers.get("Content-Length", "")
     return Whole(
-        address=unsigned(answer.url),
+        address=_without_secrets(answer.url),
         etag=etag if etag.startswith('"') else None,  # a weak one (W/) does not vouch for bytes
         modified=answer.headers.get("Last-Modified"),
         size=int(length) if length.isdigit() else None,
     )
+
+
+def _without_secrets(address: str) -> str:
+    """The address, its query told by a digest alone: whatever its name, a parameter may be a key."""
+    address, mark, query = unsigned(address).partition("?")
+    return address + (f"{mark}{hashlib.sha256(query.encode()).hexdigest()[:16]}" if mark else "")
 
 
 def _paced(answer: requests.Response, patience: Patience) -> Iterator[bytes]:

@@ -129,7 +129,8 @@ def remote_extract(
             remember(_record(target), {**asdict(whole), "sha256": _digest(target, "sha256")})
     except DownloadError as error:
         raise ExtractUnavailableError(f"{error} Or give a file at hand with --osm FILE.") from error
-    return _extract(target, f"{shown} md5 {md5}" if md5 else shown)
+    name = redacted(shown)  # what a query holds may be a key
+    return _extract(target, f"{name} md5 {md5}" if md5 else name)
 
 
 def pinned_extract(

@@ -328,7 +328,9 @@ def _plain_outlines(geometries: list[Any]) -> list[Polygon | MultiPolygon | None
         corners = np.array([corner for ring in rings.values() for corner in ring], float)
         lengths = [len(ring) for ring in rings.values()]
         which = np.repeat(np.arange(len(rings)), lengths)
-        outlines = np.asarray(shapely.polygons(shapely.linearrings(corners.reshape(-1, 2), indices=which)))
+        with np.errstate(invalid="ignore"):  # corners that are no numbers: not valid, see below
+            rings_of = shapely.linearrings(corners.reshape(-1, 2), indices=which)
+            outlines = np.asarray(shapely.polygons(rings_of))
     except (TypeError, ValueError, shapely.errors.ShapelyError):
         return found  # one of them is no ring: each is looked at alone
     bounds = shapely.bounds(outlines)

@@ -115,7 +115,7 @@ class _Reader:
                 columns = _columns(path, file, sensor)
                 for batch in file.iter_batches(batch_size=ROWS_AT_A_TIME, columns=columns):
                     yield [_feature(row) for row in self._here(pa.Table.from_batches([batch])).to_pylist()]
-        except (pa.ArrowException, OSError, shapely.errors.ShapelyError, UnicodeError) as error:
+        except (pa.ArrowException, OSError, shapely.errors.ShapelyError, ValueError, OverflowError) as error:
             said = " ".join(str(error).split())[:200]
             raise ItemFileError(f"{path.name} cannot be read as stac-geoparquet: {said}") from None
 
@@ -127,8 +127,10 @@ class _Reader:
         rows = where(rows, "collection", {self._collection})
         self.of_collection += rows.num_rows
         # Rows without a geometry or a day are looked at, and refused aloud.
-        ground = shapely.from_wkb(rows["geometry"].to_numpy())
-        rows = rows.filter(pa.array(shapely.intersects(self._area, ground) | shapely.is_missing(ground)))
+        with np.errstate(invalid="ignore"):  # corners that are no numbers meet nothing
+            ground = shapely.from_wkb(rows["geometry"].to_numpy())
+            here = shapely.intersects(self._area, ground) | shapely.is_missing(ground)
+        rows = rows.filter(pa.array(here))
         days = _days(rows)
         first, last = np.datetime64(self._window.first), np.datetime64(self._window.last)
         return rows.filter(pa.array(np.isnat(days) | ((first <= days) & (days <= last))))
@@ -138,14 +140,14 @@ def _days(rows: pa.Table) -> NDArray[np.datetime64]:
     """The UTC day of each row, as far as a column of instants tells."""
     if "datetime" not in rows.column_names or not pa.types.is_timestamp(rows["datetime"].type):
         return np.full(rows.num_rows, np.datetime64("NaT"), "datetime64[D]")
-    return rows["datetime"].cast(pa.timestamp("us")).to_numpy().astype("datetime64[D]")
+    return rows["datetime"].cast(pa.timestamp("us"), safe=False).to_numpy().astype("datetime64[D]")
 
 
 def _columns(path: Path, file: pq.ParquetFile, sensor: Sensor) -> list[str]:
     """The columns that an item row needs, of those that a file has.
 
     Raises:
-        ItemFileError: it has too many rows, or lacks what every stac-geoparquet has.
+        ItemFileError: it has too many rows, or lacks what every stac-geoparquet has, or has it otherwise.
     """
     names = set(file.schema_arrow.names)
     lacking = sorted({"id", "geometry", "collection", "assets"} - names)
@@ -155,6 +157,7 @@ def _columns(path: Path, file: pq.ParquetFile, sensor: Sensor) -> list[str]:
             f"{path.name} {fault}; a stac-geoparquet has a row for each item, {MOST_ROWS:,} at most, with "
             "the columns id, geometry, collection and assets"
         )
+    _check_types(path, file.schema_arrow)
     wanted = [name.removeprefix("properties.") for name in FIELDS[sensor]]
     assets = {
         f"assets.{asset.name}.{part.name}"
@@ -165,6 +168,30 @@ def _columns(path: Path, file: pq.ParquetFile, sensor: Sensor) -> list[str]:
     columns = [name for name in wanted if name in names or name in assets]
     _check_size(path, file.metadata, columns)
     return columns
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+_TYPES = {
+    "geometry": ("WKB", _is_bytes),
+    "collection": ("text", _is_text),
+    "assets": ("a struct with a field for each asset", pa.types.is_struct),
+}
+"""What some columns hold, in words, and how that is told."""
+
+
+def _check_types(path: Path, schema: pa.Schema) -> None:
+    for name, (words, fits) in _TYPES.items():
+        kind = schema.field(name).type
+        if not fits(getattr(kind, "storage_type", kind)):
+            raise ItemFileError(f"{path.name}: {name} of a stac-geoparquet is {words}; got {kind}")
 
 
 def _check_size(path: Path, metadata: pq.FileMetaData, columns: list[str]) -> None:

@@ -1,5 +1,6 @@
 """Manifests on disk: whole or not at all, checked when read, open to other tools."""
 
+import os
 from pathlib import Path
 
 import geopandas
@@ -118,3 +119,16 @@ def test_a_damaged_file_is_an_error_and_never_other_rows(tmp_path: Path, place: 
 def test_a_source_without_licence_cannot_be_written() -> None:
     with pytest.raises(KeyError):
         Provenance(configuration={}, inputs={}, licences=("nobody",)).metadata()
+
+
+def test_nothing_but_a_file_is_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"  # stands for /dev/null, which root could replace
+    os.mkfifo(pipe)
+    with pytest.raises(parquet.NoFileTargetError, match="Name another file"):
+        parquet.write(pipe, splits("CA-w1"), SPLITS, {})
+    assert pipe.is_fifo()
+    out = tmp_path / "out"  # as /dev/stdout
+    out.symlink_to("/proc/self/fd/1")
+    with pytest.raises(parquet.NoFileTargetError):
+        parquet.check_target(out)
+    assert sorted(tmp_path.iterdir()) == [out, pipe]

@@ -83,6 +83,12 @@ BAD_INPUT = [
     (["build", "--states", "ZZ"], "no such state: ZZ"),
     (["build", "--states", "CALIFORNIA"], "a state is two letters"),
     (["build", "--states", "CA", "--source", "stac"], "--stac-url"),
+    (["build", "--states", "CA", "--stac-url", "http://127.0.0.1:9"], "Add --source stac"),
+    (["coverage", "--states", "CA", "--stac-url", "http://127.0.0.1:9"], "Add --source stac"),
+    (
+        ["build", "--states", "CA", "--source", "synthetic", "--sentinel2-collection", "mine"],
+        "--sentinel2-collection names a collection of a STAC API",
+    ),
     (["build", "--states", "CA,TX", "--osm", "a.osm.pbf"], "does not say which of CA, TX"),
     (["build", "--states", "CA", "--osm", "TX=a.osm.pbf"], "not among --states CA"),
     (["build", "--states", "CA", "--osm", "nothing.osm.pbf", "--source", "synthetic"], "no OSM file at"),

@@ -220,6 +220,33 @@ def test_ctrl_c_keeps_what_was_under_way_and_says_how_to_go_on(
     assert contents(root) == contents(built)
 
 
+def test_with_other_parameters_what_was_fetched_is_kept_too_and_told(
+    built: Path, town: Town, tmp_path: Path
+) -> None:
+    root, config = tmp_path / "root", tmp_path / "build.toml"
+    shutil.copytree(built, root)
+    config.write_text("[hr]\nmost_black = 0.3\n")
+    with start(town, root, "--workers", "1", "--config", str(config)) as building:
+        wait_for(lambda: POINTS["in the images"](root), building)
+        os.killpg(building.pid, signal.SIGINT)
+        building.communicate(timeout=200)
+    finished = Receipts(Journal(root)).finished("CA")
+    asked = parquet.read(root / "manifests" / "funnel.parquet", FUNNEL).to_pylist()[STAGES.index("lr")][
+        "read"
+    ]
+    assert finished is not None
+    assert 0 < finished.total() <= asked
+    status = [sys.executable, "-m", "gl10m", "status", "--root", str(root)]
+    said = subprocess.run(status, capture_output=True, text=True, check=True).stdout
+    assert f"CA: {finished['kept'] + finished['rejected']} finished of {asked}" in said
+    left = asked - finished["kept"] - finished["rejected"]
+    rest = town.build(root, "--dry-run", "--config", str(config))
+    assert rest.stdout.splitlines()[1].split()[:2] == ["CA", str(left)]
+    ended = town.build(root, "--config", str(config))
+    assert ended.returncode == 0, ended.stderr
+    assert f"imagery: {left} scenes to fetch" in ended.stderr
+
+
 def test_another_region_joins_the_data_set(built: Path, town: Town, tmp_path: Path) -> None:
     root = tmp_path / "root"
     first = [part.replace("CA", "NV") for part in town.command(root)]

@@ -129,3 +129,18 @@ def test_real_files_that_are_not_sorted_pbf(tmp_path: Path, name: str) -> None:
     ended = run(tmp_path, "--osm", REAL_OSM / name, "--out", tmp_path / "out.parquet")
     assert ended.returncode == 0, ended.stderr
     assert parquet.read(tmp_path / "out.parquet", CANDIDATES).num_rows > 0
+
+
+def test_a_pipe_is_no_place_for_candidates(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    ended = run(tmp_path, "--osm", converted(TOWN, tmp_path / "t.osm.pbf"), "--out", "pipe")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("gl10m: TargetError: pipe cannot be written")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_the_network_is_asked_as_the_configuration_says(tmp_path: Path) -> None:
+    (tmp_path / "build.toml").write_text("[network]\nattempts = 1\n")
+    ended = run(tmp_path, "--osm", "http://127.0.0.1:9/t.osm.pbf", "--config", "build.toml")
+    assert ended.returncode == 2
+    assert "in 1 attempt:" in ended.stderr

@@ -145,6 +145,15 @@ def test_an_address_with_an_md5_beside_it_is_checked(server: Unruly, tmp_path: P
         remote_extract(address, tmp_path, QUICK)
 
 
+def test_a_key_of_any_name_in_an_address_is_not_written_down(server: Unruly, tmp_path: Path) -> None:
+    server.files["/mine/town.osm.pbf?token=secret"] = server.files[OLD]
+    address = f"{server.address}/mine/town.osm.pbf?token=secret"
+    found = remote_extract(address, tmp_path, QUICK)
+    assert found.source == f"{server.address}/mine/town.osm.pbf"
+    assert remote_extract(address, tmp_path, QUICK) == found
+    assert not [path for path in tmp_path.rglob("*.json") if "secret" in path.read_text()]
+
+
 def test_secrets_in_an_address_are_not_written_down(server: Unruly, tmp_path: Path) -> None:
     server.files["/mine/town.osm.pbf?sig=secret"] = server.files[OLD]
     found = remote_extract(f"{server.address}/mine/town.osm.pbf?sig=secret", tmp_path, QUICK)

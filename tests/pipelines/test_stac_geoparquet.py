@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -160,6 +161,38 @@ def test_a_file_that_is_no_catalogue_is_named(kind: str, tmp_path: Path) -> None
     with pytest.raises(ItemFileError, match=f"items.parquet .*{said}") as error:
         tabled(path).search(Sensor.NAIP, GROUND, YEAR)
     assert str(tmp_path) not in str(error.value)
+
+
+BOX = shapely.to_wkb(GROUND)
+IMAGE = {"image": {"href": "https://x.org/n.tif"}}
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"assets": ["{}"]}, "assets of a stac-geoparquet is a struct"),
+        ({"assets": [["image"]]}, "assets of a stac-geoparquet is a struct"),
+        ({"geometry": [{"x": 1.0}]}, "geometry of a stac-geoparquet is WKB"),
+        ({"geometry": ["POINT (1 1)"]}, "geometry of a stac-geoparquet is WKB"),
+        ({"collection": [1]}, "collection of a stac-geoparquet is text"),
+        ({"datetime": pa.array([2**31 - 1], pa.date32())}, "cannot be read"),
+    ],
+    ids=["text assets", "list assets", "struct geometry", "WKT", "number", "day out of range"],
+)
+def test_a_column_of_another_type_is_named(columns: dict[str, Any], said: str, tmp_path: Path) -> None:
+    row: dict[str, Any] = {"id": ["n"], "geometry": [BOX], "collection": ["naip"], "assets": [IMAGE]}
+    pq.write_table(pa.table({**row, **columns}), tmp_path / "items.parquet")
+    with pytest.raises(ItemFileError, match=said):
+        tabled(tmp_path / "items.parquet").search(Sensor.NAIP, GROUND, YEAR)
+
+
+def test_a_moment_finer_than_microseconds_is_a_moment(tmp_path: Path) -> None:
+    table = pq.read_table(written(tmp_path / "items.parquet", [naip()]))
+    moment = np.datetime64("2023-06-01T12:00:00.000000001", "ns")
+    finer = pa.array(np.array([moment]))
+    place = table.column_names.index("datetime")
+    pq.write_table(table.set_column(place, "datetime", finer), tmp_path / "items.parquet")
+    assert tabled(tmp_path / "items.parquet").search(Sensor.NAIP, GROUND, YEAR).num_rows == 1
 
 
 def test_a_file_that_claims_too_much_is_refused_unread(
