@@ -88,7 +88,7 @@ class Telling:
         """
         say(f"{name}: {opening or f'{total:,} {unit}'}")
         stage = Stage(name, total, unit)
-        bar: tqdm[Any]
+        bar: tqdm[None]
         with tqdm(total=total, desc=name, unit=f" {unit}", disable=None) as bar:
             told = Told(stage, bar)
             try:
