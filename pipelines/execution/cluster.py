@@ -72,7 +72,7 @@ def dashboard(client: Client) -> str:
 
 
 def _connected(scheduler: str | Path) -> Client:
-    address = _address_in(scheduler) if isinstance(scheduler, Path) else scheduler
+    address = str(scheduler) if "://" in str(scheduler) else _address_in(Path(scheduler))
     _reach(address)
     try:
         return Client(address, timeout="10s", set_as_default=False)
@@ -94,7 +94,8 @@ def _address_in(file: Path) -> str:
             return str(json.loads(opened.read(_MOST_BYTES))["address"])
     except FileNotFoundError:
         raise ClusterUnavailableError(
-            f"there is no {file}. `dask scheduler --scheduler-file {file}` writes it once it listens."
+            f"there is no {file}. `dask scheduler --scheduler-file {file}` writes it once it listens; an "
+            "address is tcp://HOST:PORT or tls://HOST:PORT."
         ) from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ClusterUnavailableError(
