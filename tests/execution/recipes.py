@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -35,12 +36,24 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(
-    command: Sequence[str | Path], folder: Path, env: dict[str, str], seconds: float = 240
+    command: Sequence[str | Path], folder: Path, env: dict[str, str], seconds: float = 200
 ) -> subprocess.CompletedProcess[str]:
-    """Run a recipe to its end, in a session of its own."""
-    return subprocess.run(
-        command, cwd=folder, env=env, timeout=seconds, capture_output=True, text=True, check=False
+    """Run a recipe to its end; what it leaves behind in the background is a failure."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
+    try:
+        said, warned = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return subprocess.CompletedProcess(command, process.returncode, said, warned)
 
 
 @contextlib.contextmanager
