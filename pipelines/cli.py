@@ -132,7 +132,11 @@ def _flat(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
 @click.option(
     "--workers", type=click.IntRange(1), help="Worker processes on this machine; one a core by default."
 )
-@click.option("--scheduler", help="Address of a running Dask scheduler instead: tcp://host:8786.")
+@click.option(
+    "--scheduler",
+    help="A running Dask cluster instead: its address, tcp://host:8786 or tls://host:8786, or the file of "
+    "`dask scheduler --scheduler-file`. Recipes for Slurm, Kubernetes and ssh: docs/clusters.md.",
+)
 @_limit_option
 @click.option("--dry-run", is_flag=True, help="Stop before any pixel is read and print the plan of the rest.")
 @root_option

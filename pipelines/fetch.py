@@ -1,14 +1,22 @@
 """One batch of matched candidates: LR and its checks first, HR only for the survivors, then a fragment."""
 
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 import pyarrow as pa
+from distributed import KilledWorker
 
 from gl10m.manifest.columns import values, where
+from gl10m.manifest.outcome import Ledger
 from gl10m.manifest.provenance import digest
+from gl10m.manifest.schema import FETCHED
+from gl10m.storage.client import StorageError
 from pipelines.config import BuildParameters
 from pipelines.execution.fragments import make_fragment
-from pipelines.execution.journal import Journal
+from pipelines.execution.journal import Journal, UnwritableJournalError
+from pipelines.execution.tasks import as_it_is
+from pipelines.execution.workplace import ForeignWorkerError, Workplace
 from pipelines.region import Sources, named_items
 from pipelines.sources.hosts import wait_for_hosts
 from pipelines.sources.patience import Patience
@@ -22,6 +30,9 @@ VERSIONS = {"lr": 2, "hr": 2, "consistency": 1}
 
 BATCH = 4
 """Scenes in a batch: what a killed worker loses, some 20 MB of pixels and a few seconds."""
+
+FATAL = (StorageError, UnwritableJournalError, ForeignWorkerError)
+"""What no other batch will fare better with: the data set cannot be written, or not with these bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +50,7 @@ class Batch:
     parameters: BuildParameters
     journal: Journal
     patience: Patience
+    workplace: Workplace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +64,10 @@ class Fetched:
     """Why the first of the failed scenes failed; empty if none did."""
     tally: Tally
     """Faults that its worker met since its last batch."""
+    seconds: float
+    """How long its worker was at it."""
+    fragment: pa.Table | None
+    """What the build has to commit, since the worker does not see the journal."""
 
 
 class SourcesDownError(ConnectionError):
@@ -92,7 +108,14 @@ def parameters_key(parameters: BuildParameters) -> str:
 
 
 def fetch(batch: Batch) -> Fetched:
-    """Fetch, check, encode and commit one batch, once every host may be asked."""
+    """Fetch, check, encode and commit one batch, once every host may be asked.
+
+    Raises:
+        ForeignWorkerError: this worker's versions are not the build's.
+        UnwritableJournalError: the disk is full, or refuses.
+    """
+    begun = time.monotonic()
+    batch.workplace.check()
     announce_retries()
     wait_for_hosts(batch.patience.circuit_seconds)
     parameters = batch.parameters
@@ -101,7 +124,9 @@ def fetch(batch: Batch) -> Fetched:
     checked = check_pairs(hr.kept, batch.region)
     dropped = pa.concat_tables([lr.dropped, hr.dropped, checked.dropped])
     fragment = make_fragment(batch.keys, checked.kept, dropped)
-    batch.journal.write_fragment(fragment)
+    here = batch.workplace.sees(batch.journal)
+    if here:
+        batch.journal.write_fragment(fragment)
     outcomes = values(fragment, "outcome")
     failed = where(dropped, "outcome", {"failed"})
     return Fetched(
@@ -110,7 +135,47 @@ def fetch(batch: Batch) -> Fetched:
         failed=failed.num_rows,
         cause=str(values(failed, "detail")[0]) if failed.num_rows else "",
         tally=counted(),
+        seconds=time.monotonic() - begun,
+        fragment=None if here else fragment,
     )
+
+
+def scene_by_scene(batch: Batch, cause: BaseException) -> Sequence[Batch]:
+    """A batch taken apart, because it failed or killed its worker; what fails every batch stays one failure."""
+    if isinstance(cause, FATAL):
+        return []
+    if len(batch.keys) == 1:
+        return as_it_is(batch, cause)
+    rows = [batch.matched.slice(number, 1) for number in range(batch.matched.num_rows)]
+    return [
+        replace(
+            batch,
+            keys={name: batch.keys[name] for name in values(row, "scene_id")},
+            matched=row,
+            items=named_items(row, batch.items),
+        )
+        for row in rows
+    ]
+
+
+def give_up(batch: Batch, cause: BaseException) -> Fetched:
+    """Commit that the scenes of a batch failed, so that they are accounted for and tried again by the next run.
+
+    Args:
+        batch: of one scene, or of several that failed for one cause.
+        cause: what came of it.
+    """
+    lost = isinstance(cause, KilledWorker)
+    code = "WORKER_LOST" if lost else "TASK_FAILED"
+    said = f"{type(cause).__name__}: {cause}"
+    if lost:
+        said = "its worker process died, and so did those that tried it again"
+    ledger = Ledger("lr", batch.region)
+    for name in batch.keys:
+        ledger.fail(name, code, said)
+    batch.journal.write_fragment(make_fragment(batch.keys, FETCHED.empty(), ledger.table))
+    failed = len(batch.keys)
+    return Fetched(kept=0, rejected=0, failed=failed, cause=said, tally=Tally(), seconds=0.0, fragment=None)
 
 
 def batches(matched: pa.Table, items: pa.Table, keys: dict[str, str]) -> list[tuple[pa.Table, pa.Table]]:

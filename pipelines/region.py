@@ -16,6 +16,7 @@ from gl10m.scene.rejection import Reason
 from gl10m.storage.place import Place
 from pipelines.config import BuildParameters
 from pipelines.execution.journal import Journal, key_of
+from pipelines.execution.workplace import OutOfReachError, Workplace
 from pipelines.sources.imagery import Imagery, Sensor
 from pipelines.sources.item_index import area_of, find_items
 from pipelines.sources.retrying import announce_retries
@@ -69,6 +70,7 @@ class RegionJob:
     limit: int | None
     """Scenes to keep at most, chosen by identity; all if None."""
     journal: Journal
+    workplace: Workplace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,12 @@ def prepare(job: RegionJob) -> RegionPlan:
         OsmFileError: the OSM file cannot be read.
         EmptyExtractError: no object of the file can anchor a scene.
         SourceUnavailableError: a catalogue does not answer.
+        ForeignWorkerError: this worker's versions are not the build's.
+        OutOfReachError: it does not see the OSM file or the journal.
     """
+    job.workplace.check()
+    if not (job.osm.exists() and job.workplace.sees(job.journal)):
+        raise OutOfReachError(f"{job.osm.name} or the journal of the data set is not on this machine")
     announce_retries()
     parameters, class_map, region, journal = job.parameters, job.class_map, job.region, job.journal
     counts: list[dict[str, Any]] = []
