@@ -142,7 +142,9 @@ class Catalogue:
         if len(self) < self.total:
             notes.append(f"{len(self):,} of the {self.total:,} scenes of the data set are here.")
         if not self.total:
-            notes.append("The data set holds no scene: manifests/rejections.parquet and `gl10m report` say why.")
+            notes.append(
+                "The data set holds no scene: manifests/rejections.parquet and `gl10m report` say why."
+            )
         return notes
 
 

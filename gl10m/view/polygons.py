@@ -71,7 +71,9 @@ class RegionPolygons:
 
 
 def _outline(class_id: int, shape: shapely.Geometry) -> ClassOutline | None:
-    polygons = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon" and not part.is_empty]
+    polygons = [
+        part for part in shapely.get_parts(shape) if part.geom_type == "Polygon" and not part.is_empty
+    ]
     if not polygons:
         return None
     rings = [ring for polygon in polygons for ring in (polygon.exterior, *polygon.interiors)]

@@ -24,9 +24,7 @@ from gl10m.view.orders import TileOrder
 from gl10m.view.polygons import Polygons
 from gl10m.view.template import rendered, viewer_asset
 
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
-)
+POLICY: Final = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
 """What the page may load: its own files and nothing else."""
 
 _SCENE_FILE = re.compile(r"scene-([0-9]{1,8})/(about\.js|lr\.jpg|[0-9]{2}\.jpg)")
@@ -127,7 +125,12 @@ class Site:
         try:
             reader, number = self._find(row["state"], row["scene_id"])
         except (DataSetNotFoundError, SceneNotFoundError) as error:
-            return {"place": place, "row": told, "trouble": str(error), "orders": self._orders(row["scene_id"])}
+            return {
+                "place": place,
+                "row": told,
+                "trouble": str(error),
+                "orders": self._orders(row["scene_id"]),
+            }
         lr_bytes, hr_bytes = reader.encoded_sizes(number)
         tiles = reader.tile_labels(number)
         west, south, east, north = reader.index.column("bounds")[number].tolist()

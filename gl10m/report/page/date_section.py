@@ -40,7 +40,9 @@ def date_section(root: Place) -> Section:
     )
 
 
-def _gaps(days: "np.ndarray[tuple[int], np.dtype[np.int16]]", fallback: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Figure:
+def _gaps(
+    days: "np.ndarray[tuple[int], np.dtype[np.int16]]", fallback: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+) -> Figure:
     first = int(np.floor(days.min() / BIN_DAYS)) if len(days) else 0
     last = int(np.floor(days.max() / BIN_DAYS)) if len(days) else 0
     edges = np.arange(first, last + 2) * BIN_DAYS

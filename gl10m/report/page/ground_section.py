@@ -84,9 +84,7 @@ def _by_state(table: pa.Table, splits: NDArray[np.object_]) -> DataTable:
     ]
     totals = [sum(counted[state, name] for state in states) for name in names]
     rows.append(("all", *totals, sum(totals)))
-    return DataTable(
-        caption="Scenes by state and split", head=("state", *names, "all"), rows=rows, open=True
-    )
+    return DataTable(caption="Scenes by state and split", head=("state", *names, "all"), rows=rows, open=True)
 
 
 def _coverage_figures(coverage: pa.Table) -> tuple[Figure, ...]:

@@ -44,7 +44,9 @@ def sample_section(root: Place, wanted: int) -> Section:
     )
     chosen = _choose(root, wanted)
     if not chosen:
-        words = "No sample was asked for." if not wanted else "There is no scene to show: the funnel says why."
+        words = (
+            "No sample was asked for." if not wanted else "There is no scene to show: the funnel says why."
+        )
         return Section(anchor="samples", title="Sample scenes", about=about, notices=(words,))
     names = names_of_classes(root, _largest(root)).names
     pictures: list[dict[str, object]] = []

@@ -31,7 +31,9 @@ def together_section(root: Place) -> Section:
     names = names_of_classes(root, largest_class(labels)).names
     matrix = label_matrix(labels, len(names)).astype(np.float32)
     both = (matrix.T @ matrix).astype(np.int64)
-    order = sorted(np.flatnonzero(both.diagonal()).tolist(), key=lambda number: (-both[number, number], number))
+    order = sorted(
+        np.flatnonzero(both.diagonal()).tolist(), key=lambda number: (-both[number, number], number)
+    )
     both = both[np.ix_(order, order)]
     found = [names[number] for number in order]
     about = (
