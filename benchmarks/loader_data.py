@@ -9,10 +9,9 @@ import rasterio
 
 from gl10m.manifest import parquet
 from gl10m.manifest.schema import SPLITS
-from gl10m.scene.footprint import Footprint
 from gl10m.scene.grid import TILES
 from gl10m.store import codec
-from gl10m.store.index import checksum, index_shard, write_index
+from gl10m.store.index import checksum, write_index
 from gl10m.store.layout import index_path, plan_shards, shard_path
 from gl10m.store.reader import open_index
 from gl10m.store.shard import write_shard
@@ -52,7 +51,9 @@ def build(root: Path, scenes: int, images: list[bytes]) -> None:
     """Write a data set of one region with these tiles in turn."""
     order = np.random.default_rng(1).permutation(len(images))
     rows = fetched(range(scenes))
-    tiles = [[images[order[(scene * 37 + tile) % len(images)]] for tile in range(TILES)] for scene in range(scenes)]
+    tiles = [
+        [images[order[(scene * 37 + tile) % len(images)]] for tile in range(TILES)] for scene in range(scenes)
+    ]
     lr = codec.encode_lr(codec.decode(images[0]))
     for name, values in {"hr": tiles, "lr": [lr] * scenes}.items():
         place = rows.schema.get_field_index(name)
@@ -72,7 +73,7 @@ def full_size(root: Path, small: Path, scenes: int = PAPER_SCENES) -> None:
         small: a data set; its first scene is repeated, with names, places and shards of its own.
         scenes: how many in all.
     """
-    first = sorted((small / "index").glob("*.arrow"))[0]
+    first = min((small / "index").glob("*.arrow"))
     about = open_index(first).rows.schema.metadata or {}
     (one,) = [open_index(first).rows.slice(0, 1)]
     regions = [f"{chr(65 + number // 26)}{chr(65 + number % 26)}" for number in range(PAPER_REGIONS)]
@@ -84,16 +85,24 @@ def full_size(root: Path, small: Path, scenes: int = PAPER_SCENES) -> None:
         shard = np.arange(count) // 128
         for name, values in {"scene_id": ids, "shard": shard, "row": np.arange(count) % 128}.items():
             place = rows.schema.get_field_index(name)
-            rows = rows.set_column(place, rows.schema.field(name), pa.array(values, rows.schema.field(name).type))
+            rows = rows.set_column(
+                place, rows.schema.field(name), pa.array(values, rows.schema.field(name).type)
+            )
         rows = rows.combine_chunks()
         size = 435_000_000
-        files = [{"name": str(part.name), "size": size, "sha256": "0" * 64} for part in plan_shards(region, count)]
+        files = [
+            {"name": str(part.name), "size": size, "sha256": "0" * 64} for part in plan_shards(region, count)
+        ]
         (root / "data").mkdir(parents=True, exist_ok=True)
         (root / "index").mkdir(parents=True, exist_ok=True)
         for file in files:
             with (root / "data" / str(file["name"])).open("wb") as empty:
                 empty.truncate(size)
-        told = {**about, b"gl10m.shards": json.dumps(files).encode(), b"gl10m.crc32": str(checksum(rows)).encode()}
+        told = {
+            **about,
+            b"gl10m.shards": json.dumps(files).encode(),
+            b"gl10m.crc32": str(checksum(rows)).encode(),
+        }
         with (
             pa.OSFile(str(root / "index" / f"{region}.arrow"), "wb") as sink,
             pa.ipc.new_file(sink, rows.schema.with_metadata(told)) as writer,

@@ -316,7 +316,7 @@ def report(root: "Place", out: Path | None, scenes: int) -> None:
     help="Scenes to show at most, spread over the data set; all if not given, 50 with --static.",
 )
 @click.argument("scene_ids", nargs=-1)
-def view(
+def view(  # noqa: PLR0917 - one a command-line option
     root: "Place",
     order_files: tuple[Path, ...],
     seed: int,

@@ -152,7 +152,7 @@ def fetch(batch: Batch) -> Fetched:
 
 
 def scene_by_scene(batch: Batch, cause: BaseException) -> Sequence[Batch]:
-    """A batch taken apart, because it failed or killed its worker; what fails every batch stays one failure."""
+    """A batch taken apart, because it failed or killed its worker; what fails every batch stays one."""
     if isinstance(cause, FATAL):
         return []
     if len(batch.keys) == 1:

@@ -1,7 +1,9 @@
-"""Makes a damaged data set whole: what can be made anew is made anew, the rest is fetched by the build itself.
+"""Makes a damaged data set whole: what can be made anew is made anew, the rest the build fetches.
 
-Nothing here writes a shard, an index or a manifest by a way of its own. Scenes that are whole are taken out of a
-damaged shard into fragments of the journal, the shard is dropped, and the publication of `gl10m build` does the
+Nothing here writes a shard, an index or a manifest by a way of its own. Scenes that are whole are taken out
+of a
+damaged shard into fragments of the journal, the shard is dropped, and the publication of `gl10m build` does
+the
 rest: it writes what is missing from the fragments and from the journal's tables, and touches nothing else.
 """
 
@@ -15,9 +17,7 @@ from gl10m.manifest import parquet
 from gl10m.manifest.columns import values, where
 from gl10m.manifest.schema import SCENES
 from gl10m.scene.class_map import ClassMap
-from gl10m.storage import register
-from gl10m.storage.place import BucketPath, Place
-from gl10m.storage.register import REGISTER
+from gl10m.storage.place import Place, below
 from gl10m.store.integrity import verify
 from gl10m.store.layout import SHARDS, StoreError, index_path
 from gl10m.store.problem import FOREIGN, SPLIT_REMEDY, UNNAMED, Problem
@@ -61,14 +61,8 @@ def repair(
     Raises:
         DataSetNotFoundError: there is no data set.
         BuildLockedError: a build is writing into it.
-        RegisterError: a bucket's register is damaged and its objects do not tell what it said.
     """
     report = RepairReport()
-    if isinstance(root, BucketPath) and register.is_damaged(root.root.address):
-        report.lines.append(f"{REGISTER}: made anew from the objects of the bucket")
-        if dry_run:
-            return report
-        register.restore(root.root.address)
     problems = verify(root, deep=True)
     mine = [problem for problem in problems if problem.remedy not in NOT_OURS]
     report.left = [problem for problem in problems if problem.remedy in NOT_OURS]
@@ -147,7 +141,7 @@ def _suspects(root: Place, damaged: set[str]) -> Iterator[tuple[Place, RegionInd
             index = open_index(index_path(root, region))
         except (DataSetNotFoundError, StoreError):
             index = None
-        for path in sorted((root / SHARDS).glob(f"{region}-*.parquet"), key=lambda path: path.name):
+        for path in below(root / SHARDS, f"{region}-*.parquet"):
             if index is None or f"{SHARDS}/{path.name}" in damaged:
                 yield path, index
 

@@ -1,4 +1,4 @@
-"""Takes the whole scenes out of a damaged shard into the journal, from where the next publication has them."""
+"""Takes the whole scenes out of a damaged shard into the journal, where the next publication finds them."""
 
 import mmap
 from collections.abc import Iterator, Mapping

@@ -19,7 +19,7 @@ from gl10m.storage.place import Place
 from gl10m.store.byte_source import byte_source
 from gl10m.store.encoded import EncodedImages
 from gl10m.store.layout import StoreError, index_path
-from gl10m.store.reader import RegionIndex, check_rows, checked_tiles, open_index, regions_of
+from gl10m.store.reader import RegionIndex, checked_tiles, open_index, regions_of
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 """As `gl10m split` names splits; the manifest may have been altered, and the name stands in paths."""
@@ -113,8 +113,6 @@ def select(root: Place, splits: Collection[str] = (), states: Collection[str] = 
         ExportSelectionError: no scene is in all that, or a scene has no split.
     """
     regions = {region: open_index(index_path(root, region)) for region in _regions(root, states)}
-    for index in regions.values():
-        check_rows(index)
     names = _class_names(list(regions.values()))
     path = root / "manifests" / "scenes.parquet"
     scenes = where(parquet.read(path, SCENES), "state", set(regions)).sort_by("scene_id")

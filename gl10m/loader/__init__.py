@@ -1,8 +1,9 @@
 """The loader: scenes of a split as tensors, HR tiles on demand."""
 
 from gl10m.loader.collate import collate
-from gl10m.loader.dataset import GL10MDataset, Scene
+from gl10m.loader.dataset import GL10MDataset
 from gl10m.loader.sample import Batch, Sample
+from gl10m.loader.scene import Scene
 from gl10m.loader.selection import SelectionError
 from gl10m.loader.transforms import RandomSymmetry
 

@@ -79,7 +79,7 @@ class GL10MStream(IterableDataset[Any]):
         self.dataset = dataset
         self.batch_size = batch_size
         self.threads, self.depth = threads, depth
-        together = distributed.is_available() and distributed.is_initialized()  # type: ignore[no-untyped-call]  # PyTorch's own
+        together = distributed.is_available() and distributed.is_initialized()
         self.order = EpochOrder(
             shards=dataset.shards,
             seed=seed,

@@ -113,8 +113,10 @@ class Splitting:
         names = ", ".join(plain(part.name) for part in missed)
         cause, remedy = _CAUSES[self.rule]
         return [
-            f"{names}: more than {100 * TOLERANCE:.0f} points from the share asked for, since {cause}. "
-            f"{remedy}"
+            (
+                f"{names}: more than {100 * TOLERANCE:.0f} points from the share asked for, since {cause}. "
+                f"{remedy}"
+            )
         ]
 
     @property

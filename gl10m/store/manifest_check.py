@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -156,10 +157,10 @@ def _check_funnel(funnel: pa.Table, tables: Mapping[str, pa.Table]) -> Iterator[
             yield _problem(FUNNEL, "its last stage kept other numbers of scenes than there are.")
 
 
-def _missing(wanted: pa.ChunkedArray, known: pa.ChunkedArray) -> list[str]:
+def _missing(wanted: Any, known: "pa.ChunkedArray[Any]") -> list[str]:  # noqa: ANN401 - an array in one piece or in several
     """Different texts of the one that are not in the other, sorted."""
     there = pc.is_in(wanted, value_set=known.combine_chunks())
-    return sorted(set(wanted.filter(pc.invert(there)).to_pylist()))
+    return sorted({str(name) for name in wanted.filter(pc.invert(there)).to_pylist()})
 
 
 def _file(declared: Table) -> str:

@@ -251,7 +251,8 @@ class RegionReader:
 
     def label(self, row: int) -> NDArray[np.bool_]:
         """Which classes are in the footprint of a scene: shape (N,), by class id."""
-        return self._label[row] != 0
+        label: NDArray[np.bool_] = self._label[row] != 0
+        return label
 
     def bounds(self, row: int) -> tuple[float, float, float, float]:
         """West, south, east, north of a scene's footprint, degrees, EPSG:4326."""

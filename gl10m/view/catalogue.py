@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
+from gl10m.manifest.columns import values
 from gl10m.manifest.schema import SCENES
 from gl10m.report.page.facts import (
     UNSPLIT,
@@ -112,7 +112,7 @@ class Catalogue:
         return {
             "ids": self._table["scene_id"].to_pylist(),
             "states": states,
-            "state": _base64(np.searchsorted(states, self._table["state"].to_pylist()).astype("<u2")),
+            "state": _base64(np.searchsorted(states, values(self._table, "state")).astype("<u2")),
             "splits": split_names,
             "split": _base64(_numbers(split_names, self._splits)),
             "classes": list(self.classes),
@@ -127,14 +127,18 @@ class Catalogue:
         """Day of the Sentinel-2 image, days since 1970."""
         if "sentinel2_date" in self.missing:
             return np.full(len(self), NO_DAY, "<i2")
-        days = pc.fill_null(self._table["sentinel2_date"].cast(pa.int32()), NO_DAY).to_numpy()
-        return np.clip(days, NO_DAY, -NO_DAY - 1).astype("<i2")
+        days = (
+            self._table["sentinel2_date"].cast(pa.int32()).fill_null(pa.scalar(NO_DAY, pa.int32())).to_numpy()
+        )
+        clipped: NDArray[np.int16] = np.clip(days, NO_DAY, -NO_DAY - 1).astype("<i2")
+        return clipped
 
     def _notes(self) -> list[str]:
         notes = []
         if self.missing:
             notes.append(
-                f"manifests/scenes.parquet lacks the columns {', '.join(self.missing)}; they are not shown. Build the "
+                f"manifests/scenes.parquet lacks the columns {', '.join(self.missing)}; they are not "
+                f"shown. Build the "
                 "data set again to have them."
             )
         if not self.is_split:
@@ -181,7 +185,7 @@ def _chosen(root: Place, table: pa.Table, chosen: Sequence[str], most: int | Non
         return table.take(pa.array([place[name] for name in chosen], pa.int64()))
     if most is not None and most < table.num_rows:
         spread = np.linspace(0, table.num_rows - 1, most).round().astype(np.int64)
-        return table.take(pa.array(np.unique(spread)))
+        return table.take(np.unique(spread))
     return table
 
 

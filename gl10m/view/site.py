@@ -1,7 +1,9 @@
 """The files of the viewer, made when asked for: the same names whether they are served or written.
 
-The page is index.html with view.js and view.css. scenes.js is the list; scene-7/about.js tells of its eighth scene,
-scene-7/lr.jpg and scene-7/00.jpg to 99.jpg are its images. Data are scripts, since a page that was opened from a file
+The page is index.html with view.js and view.css. scenes.js is the list; scene-7/about.js tells of its eighth
+scene,
+scene-7/lr.jpg and scene-7/00.jpg to 99.jpg are its images. Data are scripts, since a page that was opened
+from a file
 may not fetch.
 """
 
@@ -24,7 +26,10 @@ from gl10m.view.orders import TileOrder
 from gl10m.view.polygons import Polygons
 from gl10m.view.template import rendered, viewer_asset
 
-POLICY: Final = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; "
+    "form-action 'none'"
+)
 """What the page may load: its own files and nothing else."""
 
 _SCENE_FILE = re.compile(r"scene-([0-9]{1,8})/(about\.js|lr\.jpg|[0-9]{2}\.jpg)")
@@ -63,7 +68,7 @@ class Site:
         own = [f"scene-{place}/{name}" for place in range(len(self.catalogue)) for name in images]
         return ["index.html", "view.js", "view.css", "icon.svg", "scenes.js", *own]
 
-    def answer(self, name: str) -> Answer | None:
+    def answer(self, name: str) -> Answer | None:  # noqa: PLR0911 - one for each file
         """The file of this name; None where the viewer has none. No name is ever a path on a disk.
 
         Raises:
@@ -166,7 +171,8 @@ class Site:
         reader, rows = self._readers[region]
         if scene_id not in rows:
             raise SceneNotFoundError(
-                f"the index of {region} has no scene {scene_id}, which the manifest names. `gl10m verify` tells what "
+                f"the index of {region} has no scene {scene_id}, which the manifest names. `gl10m verify` "
+                f"tells what "
                 "else does not fit."
             )
         return reader, rows[scene_id]

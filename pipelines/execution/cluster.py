@@ -31,8 +31,8 @@ _LOGGERS = ("gl10m", "pipelines")
 
 LOCAL = {
     "distributed.worker.daemon": True,
-    # Dask's clocks look at every thread 100 times and at every event loop 50 times a second: 7 % of the stages'
-    # CPU time where a task takes seconds (docs/decisions/0013-engine.md).
+    # Dask's clocks look at every thread 100 times and at every event loop 50 times a second: 7 % of the
+    # stages' CPU time where a task takes seconds (docs/decisions/0013-engine.md).
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",

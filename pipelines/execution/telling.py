@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from tqdm import tqdm
 
@@ -88,8 +89,7 @@ class Telling:
         """
         say_without_bar(f"{name}: {opening or f'{total:,} {unit}'}")
         stage = Stage(name, total, unit)
-        bar: tqdm[None]
-        with tqdm(total=total, desc=name, unit=f" {unit}", disable=None) as bar:
+        with tqdm[Any](total=total, desc=name, unit=f" {unit}", disable=None) as bar:
             told = Told(stage, bar)
             try:
                 yield told
@@ -107,7 +107,7 @@ class Told:
     """A stage, and the bar that shows it."""
 
     stage: Stage
-    bar: "tqdm[None]"
+    bar: "tqdm[Any]"
 
     def advance(self, number: int, **counts: int) -> None:
         """Note what is done.

@@ -66,7 +66,10 @@ def test_a_job_whose_time_is_up_goes_on_in_its_next_run(
     fragments = tmp_path / "root" / ".gl10m" / "fragments"
     from tests.execution.recipes import wait_until
 
-    wait_until(lambda: any(fragments.glob("*.parquet")))
+    def begun() -> bool:
+        return any(fragments.glob("*.parquet"))
+
+    wait_until(begun)
     subprocess.run(["scancel", "--signal=TERM", "--batch", job], env=slurm, check=True)
     wait_until(lambda: (tmp_path / "root" / "manifests" / "scenes.parquet").exists(), 240)
     wait_until(lambda: state(job, slurm) in {"", "COMPLETED"})

@@ -34,7 +34,9 @@ from gl10m.store.layout import index_path, plan_shards, shard_path
 from gl10m.store.shard import write_shard
 
 CLASSES = ("Airport", "Golf course", "Lake")
-METADATA = Provenance(configuration={}, inputs={}, licences=("synthetic",)).metadata()
+METADATA = Provenance(
+    configuration={}, inputs={}, licences=("synthetic",), software={"gl10m": "0"}
+).metadata()
 
 
 @functools.cache
@@ -116,7 +118,7 @@ def items_of(scenes: pa.Table) -> pa.Table:
         name
         for column in ("naip_items", "sentinel2_items")
         for one in scenes[column].to_pylist()
-        for name in one
+        for name in one or ()
     }
     return pa.Table.from_pylist([{"item_id": name} for name in sorted(names)], schema=ITEMS.schema)
 

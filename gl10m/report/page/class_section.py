@@ -44,12 +44,13 @@ def class_section(root: Place) -> Section:
     found = matrix[chosen].sum(axis=0)
     figures, table_rows = _figures(names, found, int(chosen.sum())), _rows(names, found, int(chosen.sum()))
     total, scene_count = int(found.sum()), int(chosen.sum())
-    mean = f"{total / scene_count:.1f}" if scene_count else "–"
+    mean = f"{total / scene_count:.1f}" if scene_count else "-"
     return Section(
         anchor="classes",
         title="Classes",
         about=f"{int((found > 0).sum())} of {len(names.names)} classes occur. {count(total)} labels on "
-        f"{count(scene_count)} scenes ({basis}), {mean} a scene; the paper has 6.2. Filled dot: share of this "
+        f"{count(scene_count)} scenes ({basis}), {mean} a scene; the paper has 6.2. Filled dot: share of "
+        f"this "
         "data set's scenes that carry the class. Open diamond: the paper's share. The axis is logarithmic.",
         notices=_notices(names, basis),
         figures=(
@@ -74,9 +75,12 @@ def _honesty() -> str:
     counts = figure_6()
     scenes_there = _scenes_in_figure_6()
     return (
-        "Figure 6 is a picture: the paper's text and tables print no count of any class. The counts used here are "
-        f"those of the class map (paper_count), taken from that picture: {count(sum(counts.values()))} labels over "
-        f"the {count(scenes_there)} scenes of train and val in Table 5. Nothing in the text confirms them one by "
+        "Figure 6 is a picture: the paper's text and tables print no count of any class. The counts used "
+        "here are "
+        f"those of the class map (paper_count), taken from that picture: {count(sum(counts.values()))} "
+        f"labels over "
+        f"the {count(scenes_there)} scenes of train and val in Table 5. Nothing in the text confirms them "
+        f"one by "
         "one. Shares are compared, since data sets of different size have different counts."
     )
 
@@ -99,7 +103,8 @@ def _notices(names: Names, basis: str) -> tuple[str, ...]:
     found = []
     if not names.known:
         found.append(
-            "The names of the classes are not at hand: the data set has no index, and was not made with the class "
+            "The names of the classes are not at hand: the data set has no index, and was not made with "
+            "the class "
             "map of this gl10m. Classes are shown by number."
         )
     if basis == "all":

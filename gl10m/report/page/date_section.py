@@ -1,7 +1,9 @@
 """When the two sensors looked, and how far apart."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,13 +30,15 @@ def date_section(root: Place) -> Section:
     table = scenes(root, ["naip_date", "sentinel2_date", "days_between", "fallback"])
     days = table["days_between"].to_numpy()
     fallback = table["fallback"].to_numpy().astype(np.bool_)
-    middle = f"{np.median(np.abs(days)):.0f} days" if len(days) else "–"
+    middle = f"{np.median(np.abs(days)):.0f} days" if len(days) else "-"
     return Section(
         anchor="dates",
         title="Dates",
-        about=f"The Sentinel-2 image nearest to the NAIP image within {DAYS_EACH_SIDE} days is taken; where there is "
+        about=f"The Sentinel-2 image nearest to the NAIP image within {DAYS_EACH_SIDE} days is taken; "
+        "where there is "
         f"none, the nearest of the whole of 2023, and the scene is marked fallback (paper, A.2). Here "
-        f"{count(int(fallback.sum()))} of {count(len(days))} scenes ({percent(int(fallback.sum()), len(days))}) are "
+        f"{count(int(fallback.sum()))} of {count(len(days))} scenes "
+        f"({percent(int(fallback.sum()), len(days))}) are "
         f"fallbacks; half of all gaps are at most {middle}.",
         figures=(_gaps(days, fallback), _months(table)),
     )
@@ -91,9 +95,8 @@ def _months(table: pa.Table) -> Figure:
     )
 
 
-def _by_month(days: pa.ChunkedArray) -> dict[str, int]:
-    counted = pc.value_counts(pc.strftime(days, "%Y-%m")).to_pylist()
-    return {row["values"]: row["counts"] for row in counted if row["values"] is not None}
+def _by_month(days: "pa.ChunkedArray[Any]") -> dict[str, int]:
+    return dict(Counter(str(month) for month in pc.strftime(days, "%Y-%m").to_pylist() if month is not None))
 
 
 def _all_months(found: Sequence[str]) -> list[str]:

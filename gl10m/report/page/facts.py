@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
+from gl10m.manifest.columns import values
 from gl10m.manifest.schema import SCENES, SPLITS
 from gl10m.scene.class_map import ClassMap
 from gl10m.storage.place import Place
@@ -87,7 +88,7 @@ def about(root: Place) -> dict[str, Any]:
     return found
 
 
-def splits_of(root: Place, scene_ids: pa.ChunkedArray) -> NDArray[np.object_] | None:
+def splits_of(root: Place, scene_ids: "pa.ChunkedArray[Any]") -> NDArray[np.object_] | None:
     """The split of each scene, UNSPLIT where it has none; None where the data set is not split.
 
     Raises:
@@ -97,9 +98,8 @@ def splits_of(root: Place, scene_ids: pa.ChunkedArray) -> NDArray[np.object_] | 
     if not path.exists():
         return None
     rows = parquet.read(path, SPLITS)
-    place = pc.index_in(scene_ids, value_set=rows["scene_id"].combine_chunks())
-    found = rows["split"].combine_chunks().take(place.combine_chunks())
-    return np.asarray(pc.fill_null(found, UNSPLIT).to_numpy(zero_copy_only=False))
+    split_of = dict(zip(values(rows, "scene_id"), values(rows, "split"), strict=True))
+    return np.array([split_of.get(name, UNSPLIT) for name in scene_ids.to_pylist()], object)
 
 
 def split_order(names: Sequence[str]) -> list[str]:
@@ -108,16 +108,15 @@ def split_order(names: Sequence[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (first.get(name, len(first)), name))
 
 
-def label_matrix(class_ids: pa.ChunkedArray, classes: int) -> NDArray[np.bool_]:
+def label_matrix(class_ids: "pa.ChunkedArray[Any]", classes: int) -> NDArray[np.bool_]:
     """Which scene carries which class: shape (scenes, classes)."""
-    lists = pa.chunked_array(class_ids).combine_chunks() if class_ids.num_chunks != 1 else class_ids.chunk(0)
-    matrix = np.zeros((len(lists), classes), np.bool_)
-    scene = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
-    matrix[scene, lists.flatten().to_numpy(zero_copy_only=False)] = True
+    sizes = pc.list_value_length(class_ids).to_numpy()
+    matrix = np.zeros((len(sizes), classes), np.bool_)
+    matrix[np.repeat(np.arange(len(sizes)), sizes), pc.list_flatten(class_ids).to_numpy()] = True
     return matrix
 
 
-def largest_class(class_ids: pa.ChunkedArray) -> int:
+def largest_class(class_ids: "pa.ChunkedArray[Any]") -> int:
     """The largest class id that any scene carries; -1 without any."""
     found = pc.max(pc.list_flatten(class_ids)).as_py()
     return -1 if found is None else int(found)

@@ -58,7 +58,8 @@ def ground_section(root: Place) -> Section:
     return Section(
         anchor="map",
         title="Map",
-        about="Each mark is a scene, a square of 0.024° that is far smaller than the mark. Colour and shape tell its split. "
+        about="Each mark is a scene, a square of 0.024° that is far smaller than the mark. Colour and "
+        "shape tell its split. "
         "Lines show the ground of each sensor's items.",
         notices=tuple(notices),
         figures=(
@@ -78,7 +79,7 @@ def _by_state(table: pa.Table, splits: NDArray[np.object_]) -> DataTable:
     names = split_order(splits.tolist())
     counted = Counter(zip(table["state"].to_pylist(), splits.tolist(), strict=True))
     states = sorted({str(state) for state, _ in counted})
-    rows = [
+    rows: list[tuple[str | int, ...]] = [
         (state, *(counted[state, name] for name in names), sum(counted[state, name] for name in names))
         for state in states
     ]
@@ -106,7 +107,8 @@ def _coverage_figures(coverage: pa.Table) -> tuple[Figure, ...]:
         Figure(
             title="Ground that the sensors show",
             drawing=None,
-            note="Items inside the windows and under the cloud limit of the build; the area reaches beyond the state.",
+            note="Items inside the windows and under the cloud limit of the build; the area reaches beyond "
+            "the state.",
             table=DataTable(
                 caption="Coverage by state and sensor",
                 head=("state", "sensor", "items", "km²", "first day", "last day", "catalogue"),

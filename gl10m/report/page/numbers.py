@@ -8,7 +8,7 @@ def count(number: float) -> str:
 
 def percent(part: float, whole: float) -> str:
     """12.3 %, or a dash where there is no whole."""
-    return f"{100 * part / whole:.1f} %" if whole else "–"
+    return f"{100 * part / whole:.1f} %" if whole else "-"
 
 
 def short(number: float) -> str:
