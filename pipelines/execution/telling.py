@@ -89,7 +89,8 @@ class Telling:
         """
         say_without_bar(f"{name}: {opening or f'{total:,} {unit}'}")
         stage = Stage(name, total, unit)
-        with tqdm[Any](total=total, desc=name, unit=f" {unit}", disable=None) as bar:
+        shown: tqdm[Any] = tqdm(total=total, desc=name, unit=f" {unit}", disable=None)
+        with shown as bar:
             told = Told(stage, bar)
             try:
                 yield told

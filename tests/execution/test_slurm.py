@@ -71,7 +71,7 @@ def test_a_job_whose_time_is_up_goes_on_in_its_next_run(
 
     wait_until(begun)
     subprocess.run(["scancel", "--signal=TERM", "--batch", job], env=slurm, check=True)
-    wait_until(lambda: (tmp_path / "root" / "manifests" / "scenes.parquet").exists(), 240)
+    wait_until((tmp_path / "root" / "manifests" / "scenes.parquet").exists, 240)
     wait_until(lambda: state(job, slurm) in {"", "COMPLETED"})
     said = (tmp_path / f"slurm-{job}.out").read_text()
     assert "stopping: finishing" in said
