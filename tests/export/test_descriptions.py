@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import zlib
 from pathlib import Path
 
@@ -99,14 +100,12 @@ def test_croissant_is_valid_and_every_record_set_has_its_records(small: Path, gl
 
 def test_croissant_of_a_built_data_set(built: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
-    root.mkdir()
-    for name in ("data", "index", "manifests"):
-        (root / name).symlink_to(built / name)
+    shutil.copytree(built, root, ignore=shutil.ignore_patterns(".gl10m"))  # links are not followed
     write_croissant(root, root / "croissant.json")
     described = mlcroissant.Dataset(str(root / "croissant.json"))
     assert "https://www.openstreetmap.org/copyright" in described.metadata.license
     for found in described.metadata.record_sets:
-        assert next(iter(described.records(found.uuid)))
+        assert next(iter(described.records(found.uuid)), None), found.uuid
 
 
 def test_croissant_tells_each_shards_digest(small: Path, tmp_path: Path) -> None:
