@@ -21,7 +21,7 @@ EXIT_FAILURES, EXIT_USAGE, EXIT_VERIFICATION, EXIT_LOCKED, EXIT_INTERRUPTED = 1,
 
 ORDER = (
     ("Build a data set", ("classes", "world", "plan", "candidates", "coverage", "build", "status")),
-    ("Look at it, trust it", ("split", "stats", "picture", "verify")),
+    ("Look at it, trust it", ("split", "stats", "picture", "verify", "repair", "compact")),
     ("Learn from it", ("train-reference",)),
 )
 """The order in which a newcomer needs the commands."""
