@@ -493,10 +493,10 @@ def world(
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
 @root_option
 def repair(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
-    """Make a damaged data set whole: indexes and manifests anew, whole scenes kept, lost ones fetched again.
+    """Make a damaged data set whole: indexes and manifests anew, lost scenes fetched again.
 
-    What `gl10m verify --deep` finds is mended; shards that are whole are not touched. Without --states nothing
-    is fetched: what is lost is told.
+    What `gl10m verify --deep` finds is mended. Whole shards are not touched, whole scenes of damaged ones are
+    kept. Without --states nothing is fetched: what is lost is told.
 
     \b
     Example:

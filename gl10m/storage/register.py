@@ -224,8 +224,8 @@ def restore(address: str) -> Register:
                 continue
             if name in files:
                 raise RegisterError(
-                    f"{name} has two objects, {files[name].key} and {found.key}, and the damaged {REGISTER} does "
-                    "not tell which is the data set's. Delete the one of the unfinished build, then repair."
+                    f"{name} has two objects, {files[name].key} and {found.key}, and the damaged {REGISTER} "
+                    "does not tell which is the data set's. Delete that of the unfinished build, then repair."
                 )
             digest = hashlib.sha256(client.read(address, found.key)[0]).hexdigest()
             files[name] = Entry(found.key, found.size, digest)
