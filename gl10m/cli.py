@@ -22,7 +22,7 @@ EXIT_FAILURES, EXIT_USAGE, EXIT_VERIFICATION, EXIT_LOCKED, EXIT_INTERRUPTED = 1,
 
 ORDER = (
     ("Build a data set", ("classes", "world", "plan", "candidates", "coverage", "build", "status")),
-    ("Look at it, trust it", ("split", "stats", "report", "view", "picture", "verify")),
+    ("Look at it, trust it", ("split", "stats", "report", "view", "picture", "verify", "repair", "compact")),
     ("Take it elsewhere", ("export", "card")),
     ("Learn from it", ("train-reference",)),
 )

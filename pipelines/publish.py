@@ -112,7 +112,7 @@ def publish(root: Place, accounts: list[Account], class_map: ClassMap) -> pa.Tab
         tables["coverage"].append(_read(item.plan.coverage, COVERAGE))
         tables["funnel"].append(_funnel(item))
     metadata = _provenance(accounts, kept_about, class_map)
-    final = {name: _ordered(name, pa.concat_tables(tables[name])) for name in DECLARED}
+    final = {name: ordered(name, pa.concat_tables(tables[name])) for name in DECLARED}
     final["scenes"] = with_neighbours(final["scenes"])
     for name, declared in DECLARED.items():
         target = transaction.stage(f"manifests/{name}.parquet")
@@ -314,7 +314,7 @@ def _others(root: Place, name: str, regions: set[str]) -> pa.Table:
     return where_not(table, "state", regions)
 
 
-def _ordered(name: str, table: pa.Table) -> pa.Table:
+def ordered(name: str, table: pa.Table) -> pa.Table:
     """Rows in an order that no worker has a say in."""
     if name == "items":
         rows = table.sort_by([("collection", "ascending"), ("item_id", "ascending")])

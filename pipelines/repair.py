@@ -1,10 +1,8 @@
-"""Makes a damaged data set whole: what can be made anew is made anew, the rest the build fetches.
+"""Makes a damaged data set whole: what can be made anew is, the rest is fetched by the build itself.
 
-Nothing here writes a shard, an index or a manifest by a way of its own. Scenes that are whole are taken out
-of a
-damaged shard into fragments of the journal, the shard is dropped, and the publication of `gl10m build` does
-the
-rest: it writes what is missing from the fragments and from the journal's tables, and touches nothing else.
+Nothing here writes a shard or a manifest by a way of its own. Scenes that are whole are taken out of a
+damaged shard into fragments of the journal, the shard is dropped, and the publication of `gl10m build` does the
+rest: it writes what is missing from the fragments and the journal's tables, and touches nothing else.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,9 +15,12 @@ from gl10m.manifest import parquet
 from gl10m.manifest.columns import values, where
 from gl10m.manifest.schema import SCENES
 from gl10m.scene.class_map import ClassMap
-from gl10m.storage.place import Place, below
+from gl10m.storage import register
+from gl10m.storage.place import BucketPath, Place, below
+from gl10m.storage.register import REGISTER
+from gl10m.store.index import write_index
 from gl10m.store.integrity import verify
-from gl10m.store.layout import SHARDS, StoreError, index_path
+from gl10m.store.layout import INDEXES, SHARDS, ShardName, StoreError, index_path
 from gl10m.store.problem import FOREIGN, SPLIT_REMEDY, UNNAMED, Problem
 from gl10m.store.reader import DataSetNotFoundError, RegionIndex, open_index, regions_of
 from pipelines.build import build
@@ -61,8 +62,14 @@ def repair(
     Raises:
         DataSetNotFoundError: there is no data set.
         BuildLockedError: a build is writing into it.
+        RegisterError: a bucket's register is damaged and its objects do not tell what it said.
     """
     report = RepairReport()
+    if isinstance(root, BucketPath) and register.is_damaged(root.root.address):
+        report.lines.append(f"{REGISTER}: made anew from the objects of the bucket")
+        if dry_run:
+            return report
+        register.restore(root.root.address)
     problems = verify(root, deep=True)
     mine = [problem for problem in problems if problem.remedy not in NOT_OURS]
     report.left = [problem for problem in problems if problem.remedy in NOT_OURS]
@@ -99,6 +106,7 @@ def _intended(problems: list[Problem]) -> list[str]:
 def _take_apart(root: Place, problems: list[Problem], report: RepairReport) -> int:
     """Save what is whole of damaged shards in the journal and drop them; gives how many scenes are lost."""
     damaged = {problem.file for problem in problems}
+    dropped = set()
     with locked(root):
         journal = Journal(root)
         journal.sweep()
@@ -111,18 +119,39 @@ def _take_apart(root: Place, problems: list[Problem], report: RepairReport) -> i
                 continue  # it reads as it should: only its index was damaged
             report.lines.append(f"{SHARDS}/{path.name}: {whole} whole scenes kept")
             _drop(root, f"{SHARDS}/{path.name}")
-        kept = set(values(where(journal_receipts(journal), "outcome", {"kept"}), "scene_key"))
-        return len(kept - available(root, journal_receipts(journal)))
+            dropped.add(path.name[:2])
+        _index_anew(root, dropped)
+        kept = set(values(where(_receipts(journal), "outcome", {"kept"}), "scene_key"))
+        return len(kept - available(root, _receipts(journal)))
 
 
-def journal_receipts(journal: Journal) -> pa.Table:
+def _index_anew(root: Place, incomplete: set[str]) -> None:
+    """Make lost indexes from their shards alone, of regions that have all of them."""
+    transaction = transaction_in(root)
+    for region in regions_of(root):
+        shards = below(root / SHARDS, f"{region}-*.parquet")
+        whole = bool(shards) and len(shards) == ShardName.parse(shards[0].name).count
+        if region not in incomplete and whole and _index_of(root, region) is None:
+            write_index(transaction.stage(f"{INDEXES}/{region}.arrow"), shards)
+    transaction.publish([])
+
+
+def _index_of(root: Place, region: str) -> RegionIndex | None:
+    """The index of a region; None where it is missing or damaged."""
+    try:
+        return open_index(index_path(root, region))
+    except (DataSetNotFoundError, StoreError):
+        return None
+
+
+def _receipts(journal: Journal) -> pa.Table:
     """Receipts of the last publication, schema RECEIPTS."""
     return Receipts(journal).published()
 
 
 def _published_keys(journal: Journal) -> Mapping[str, str]:
     """Scene id to scene key of published scenes."""
-    kept = where(journal_receipts(journal), "outcome", {"kept"})
+    kept = where(_receipts(journal), "outcome", {"kept"})
     return dict(zip(values(kept, "scene_id"), values(kept, "scene_key"), strict=True))
 
 
@@ -136,11 +165,7 @@ def _listed(root: Place) -> pa.Table | None:
 def _suspects(root: Place, damaged: set[str]) -> Iterator[tuple[Place, RegionIndex | None]]:
     """Shards that may be damaged, with their index if that is whole: of a lost index all of its shards."""
     for region in regions_of(root):
-        index: RegionIndex | None = None
-        try:
-            index = open_index(index_path(root, region))
-        except (DataSetNotFoundError, StoreError):
-            index = None
+        index = _index_of(root, region)
         for path in below(root / SHARDS, f"{region}-*.parquet"):
             if index is None or f"{SHARDS}/{path.name}" in damaged:
                 yield path, index
@@ -158,6 +183,9 @@ def _make_anew(
     root: Place, class_map: ClassMap, request: BuildRequest | None, lost: int, report: RepairReport
 ) -> None:
     """Publish from the journal alone where no scene is lost, else by the build."""
+    if not lost and not verify(root):
+        report.lines.append("made anew from the shards; nothing was fetched")
+        return
     if not lost:
         try:
             with locked(root):

@@ -1,22 +1,21 @@
 """Takes the whole scenes out of a damaged shard into the journal, where the next publication finds them."""
 
-import mmap
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from isal import isal_zlib
 
 from gl10m.manifest.columns import values, where
 from gl10m.manifest.schema import FETCHED, REJECTIONS, STORED
 from gl10m.scene.grid import TILES
 from gl10m.storage.client import ObjectNotFoundError
 from gl10m.storage.place import Place, at_hand
+from gl10m.store.byte_source import LocalFiles
 from gl10m.store.index import index_shard
-from gl10m.store.layout import LENGTH_PREFIX, StoreError
-from gl10m.store.reader import RegionIndex
+from gl10m.store.layout import StoreError
+from gl10m.store.reader import RegionIndex, RegionReader
 from gl10m.store.shard import open_shard, read_group
 from pipelines.execution.fragments import make_fragment
 from pipelines.execution.journal import Journal
@@ -79,33 +78,19 @@ def _reads(local: Path) -> bool:
 def _by_images(local: Path, index: RegionIndex, listed: pa.Table) -> Iterator[pa.Table]:
     """Scenes whose 101 images have the checksums of the index, BATCH at a time, schema FETCHED."""
     rows = {str(name): row for row, name in enumerate(index.scene_ids)}
+    source = LocalFiles(local.parent)
+    reader = RegionReader(index, source)
     waiting: list[dict[str, Any]] = []
-    if local.stat().st_size == 0:
-        return
-    with local.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for stored in listed.select(STORED.names).to_pylist():
-            images = _images(content, index, rows.get(str(stored["scene_id"])))
-            if images is not None:
-                waiting.append({**stored, "lr": images[0], "hr": images[1:]})
-            if len(waiting) == BATCH:
-                yield pa.Table.from_pylist(waiting, schema=FETCHED.schema)
-                waiting = []
+    for stored in listed.select(STORED.names).to_pylist():
+        with contextlib.suppress(StoreError, KeyError):
+            lr, *hr = reader.encoded(rows[str(stored["scene_id"])])
+            waiting.append({**stored, "lr": lr, "hr": hr})
+        if len(waiting) == BATCH:
+            yield pa.Table.from_pylist(waiting, schema=FETCHED.schema)
+            waiting = []
+    source.close()
     if waiting:
         yield pa.Table.from_pylist(waiting, schema=FETCHED.schema)
-
-
-def _images(content: mmap.mmap, index: RegionIndex, row: int | None) -> list[bytes] | None:
-    """The LR image and the tiles of a scene; None where one is not what was written."""
-    if row is None:
-        return None
-    lengths = index.column("hr_length")[row].astype(np.int64)
-    ends = int(index.column("hr_offset")[row]) + np.cumsum(lengths + LENGTH_PREFIX) - LENGTH_PREFIX
-    first = int(index.column("lr_offset")[row])
-    ranges = [(first, first + int(index.column("lr_length")[row]))]
-    ranges += zip((ends - lengths).tolist(), ends.tolist(), strict=True)
-    images = [content[start:end] for start, end in ranges]
-    written = index.column("crc32")[row].tolist()
-    return images if [isal_zlib.crc32(image) for image in images] == written else None
 
 
 def _by_pages(local: Path) -> Iterator[pa.Table]:

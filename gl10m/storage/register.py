@@ -3,6 +3,7 @@
 The one object that is ever replaced, always by a conditional put. See docs/decisions/0012-object-stores.md.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -28,6 +29,9 @@ _KEYS = frozenset({"gl10m", "files", "lease", "crc32"})
 _PLAIN = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,150}"
 _NAME = re.compile(rf"(?:data|index|manifests)/{_PLAIN}|{re.escape(RECEIPTS)}")
 _KEY = re.compile(rf"(?:data|index|manifests|\.gl10m)/{_PLAIN}")
+_TOKEN = re.compile(r"\.[0-9a-f]{12}(?=\.(?:parquet|arrow)$)")
+"""What the key of a published object has more than the file's name."""
+
 _OURS = re.compile(r"[A-Za-z0-9_-]+\.[0-9a-f]{12}\.(parquet|arrow)|clock-[0-9a-f]{12}")
 """Names of published objects, CA-00000-of-00003.0f5c1e2a9b3d.parquet, and of those that ask for the time."""
 
@@ -187,6 +191,47 @@ def strays(address: str, files: Mapping[str, Entry]) -> list[str]:
     keys = {entry.key for entry in files.values()}
     found = [found.key for folder in (*FOLDERS, ".gl10m") for found in client.listed(address, folder)[1]]
     return sorted(key for key in found if key not in keys and _OURS.fullmatch(key.rpartition("/")[2]))
+
+
+def is_damaged(address: str) -> bool:
+    """Whether there is a register that cannot be read.
+
+    Raises:
+        StorageError: the store refuses, or does not answer.
+    """
+    try:
+        read(address)
+    except RegisterError:
+        return True
+    return False
+
+
+def restore(address: str) -> Register:
+    """Make a damaged register anew from the objects of a data set; the lease in it is free.
+
+    Raises:
+        RegisterError: a file has several objects, left by a publication that was cut short: which of them the
+            register named, nobody knows.
+        ObjectChangedError: somebody else has written one meanwhile.
+        StorageError: the store refuses, or does not answer.
+    """
+    _, damaged = client.read(address, REGISTER)
+    files: dict[str, Entry] = {}
+    for folder in (*FOLDERS, ".gl10m"):
+        for found in client.listed(address, folder)[1]:
+            name = _TOKEN.sub("", found.key)
+            if not _NAME.fullmatch(name):
+                continue
+            if name in files:
+                raise RegisterError(
+                    f"{name} has two objects, {files[name].key} and {found.key}, and the damaged {REGISTER} "
+                    "does not tell which is the data set's. Delete that of the unfinished build, then repair."
+                )
+            digest = hashlib.sha256(client.read(address, found.key)[0]).hexdigest()
+            files[name] = Entry(found.key, found.size, digest)
+    restored = Register(files)
+    client.put_if(address, REGISTER, restored.encode(), damaged.version)
+    return restored
 
 
 def key_for(name: str, token: str) -> str:
