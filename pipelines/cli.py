@@ -135,8 +135,8 @@ _build_options = (
     ),
     click.option(
         "--scheduler",
-        help="A running Dask cluster instead: its address, tcp://host:8786 or tls://host:8786, or the file of "
-        "`dask scheduler --scheduler-file`. Recipes for Slurm, Kubernetes and ssh: docs/clusters.md.",
+        help="A running Dask cluster instead: its address, tcp://host:8786 or tls://host:8786, or the file "
+        "of `dask scheduler --scheduler-file`. Recipes for Slurm, Kubernetes and ssh: docs/clusters.md.",
     ),
     _limit_option,
 )

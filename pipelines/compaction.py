@@ -1,8 +1,8 @@
 """Puts many small data sets together: each scene once, shards full, images copied as they are.
 
 It goes region by region, and each region is published by itself: whoever kills it loses the region under
-way, and the same command goes on. Which part gives a scene, and every byte written, depends on the parts alone,
-not on the order in which they are named.
+way, and the same command goes on. Which part gives a scene, and every byte written, depends on the parts
+alone, not on the order in which they are named.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ from gl10m.scene.rejection import STAGES, Reason
 from gl10m.storage.place import Place
 from gl10m.store.index import IndexedShard, index_shard, write_index
 from gl10m.store.layout import PlannedShard, StoreError, index_path, plan_shards
-from gl10m.store.reader import DataSetNotFoundError, open_index, regions_of
+from gl10m.store.reader import EVERY_IMAGE, DataSetNotFoundError, open_index, regions_of
 from gl10m.store.shard import write_shard
 from pipelines.execution.fragments import RECEIPTS, Receipts
 from pipelines.execution.journal import Journal, Publication, transaction_in
@@ -185,7 +185,7 @@ def _stored(part: Part, row: int) -> pa.Table:
 def _rows(members: Chosen, stored: Sequence[pa.Table]) -> Iterator[pa.Table]:
     """The scenes one by one, schema FETCHED: their images' bytes as they lie in the parts."""
     for (part, row), known in zip(members.values(), stored, strict=True):
-        lr, *hr = part.reader.encoded(row)
+        lr, *hr = part.reader.encoded(row, EVERY_IMAGE)
         yield pa.Table.from_pylist([{**known.to_pylist()[0], "lr": lr, "hr": hr}], schema=FETCHED.schema)
 
 
@@ -248,7 +248,7 @@ def _placed(chosen: Chosen, shards: Sequence[IndexedShard]) -> pa.Table:
     """The chosen scenes with their places in the new shards, schema PLACED."""
     rows = []
     for shard in shards:
-        for number, name in enumerate(shard.rows["scene_id"].to_pylist()):
+        for number, name in enumerate(values(shard.rows, "scene_id")):
             known = _stored(*chosen[name]).to_pylist()[0]
             rows.append({**known, "shard": shard.file.name, "row": number})
     return pa.Table.from_pylist(rows, schema=PLACED.schema)

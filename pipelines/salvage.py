@@ -15,7 +15,7 @@ from gl10m.storage.place import Place, at_hand
 from gl10m.store.byte_source import LocalFiles
 from gl10m.store.index import index_shard
 from gl10m.store.layout import StoreError
-from gl10m.store.reader import RegionIndex, RegionReader
+from gl10m.store.reader import EVERY_IMAGE, RegionIndex, RegionReader
 from gl10m.store.shard import open_shard, read_group
 from pipelines.execution.fragments import make_fragment
 from pipelines.execution.journal import Journal
@@ -83,7 +83,7 @@ def _by_images(local: Path, index: RegionIndex, listed: pa.Table) -> Iterator[pa
     waiting: list[dict[str, Any]] = []
     for stored in listed.select(STORED.names).to_pylist():
         with contextlib.suppress(StoreError, KeyError):
-            lr, *hr = reader.encoded(rows[str(stored["scene_id"])])
+            lr, *hr = reader.encoded(rows[str(stored["scene_id"])], EVERY_IMAGE)
             waiting.append({**stored, "lr": lr, "hr": hr})
         if len(waiting) == BATCH:
             yield pa.Table.from_pylist(waiting, schema=FETCHED.schema)

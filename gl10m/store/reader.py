@@ -6,7 +6,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, SupportsIndex
+from typing import Any, Final, Self, SupportsIndex
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,9 @@ from gl10m.store.layout import (
     index_schema,
 )
 from gl10m.store.shard import REMEDY, column
+
+EVERY_IMAGE: Final = (None, *range(TILES))
+"""The LR image and the 100 tiles, as `RegionReader.encoded` takes them."""
 
 INDEX_REMEDY = "`gl10m repair` makes it anew from the shards; so does the same `gl10m build`."
 """What to do about a missing or damaged index."""
@@ -326,31 +329,6 @@ class RegionReader:
     def encoded_sizes(self, row: int) -> tuple[int, list[int]]:
         """Bytes of the LR image and of each of the 100 tiles. No image is read."""
         return int(self._lr_length[row]), [int(length) for length in self._hr_length[row]]
-
-    def encoded(self, row: int) -> list[bytes]:
-        """The LR image and the 100 tiles of a scene as they are stored, each with its checksum compared.
-
-        Args:
-            row: row of the scene in the index.
-
-        Raises:
-            ShardNotFoundError: the shard is missing.
-            StoreError: the shard is cut short, or an image damaged.
-        """
-        starts, lengths = self._tile_ranges(row)
-        first, last = int(starts[0]), int(starts[-1] + lengths[-1])
-        lr = int(self._lr_offset[row])
-        ranges = [self._range(row, lr, lr + int(self._lr_length[row])), self._range(row, first, last)]
-        image, tiles = self._read(ranges)
-        places = zip((starts - first).tolist(), lengths.tolist(), strict=True)
-        images = [bytes(image), *(bytes(tiles[start : start + length]) for start, length in places)]
-        for number, content in enumerate(images):
-            if isal_zlib.crc32(content) != self._crc32[row, number]:
-                raise DamagedImageError(
-                    f"image {number} of scene {self.index.rows['scene_id'][row]} in {ranges[0].shard} is "
-                    f"damaged: its checksum is not the one in the index. {REMEDY}"
-                )
-        return images
 
     def tile_labels(self, row: int) -> NDArray[np.bool_]:
         """Which classes meet which tile: shape (100, N)."""

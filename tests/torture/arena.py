@@ -1,7 +1,7 @@
-"""Where builds are hurt: a town served from memory by a server that remembers every request, and what must hold.
+"""Where builds are hurt: a town whose server remembers every request, and what must hold.
 
-Everything is a real process: `gl10m build`, `dask scheduler`, `dask worker`. A build runs in a session of its own
-with temporary and cached files of its own, so that whatever it leaves anywhere can be found.
+Everything is a real process: `gl10m build`, `dask scheduler`, `dask worker`. A build runs in a session of
+its own with temporary and cached files of its own, so that whatever it leaves anywhere can be found.
 """
 
 import contextlib
@@ -101,9 +101,7 @@ class Arena:
         own = {"TMPDIR": str(trial / "tmp"), "XDG_CACHE_HOME": str(trial / "cache")}
         return {**os.environ, **own, **more}
 
-    def run(
-        self, trial: Path, *more: str, before: Sequence[str] = (), **environment: str
-    ) -> Ended:
+    def run(self, trial: Path, *more: str, before: Sequence[str] = (), **environment: str) -> Ended:
         """A build that is left alone."""
         return finish(self.start(trial, *more, before=before, **environment))
 

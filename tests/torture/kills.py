@@ -33,12 +33,14 @@ class Tally:
         lines = [f"seed {self.seed}: {self.kills.total()} kills, {len(self.faults)} faults"]
         for target in targets:
             counts = [f"{self.kills[target, stage]} {stage}" for stage in STAGES if self.kills[target, stage]]
-            lines.append(f"  {target}: {', '.join(counts)}; {self.endured[target]} builds went on by themselves")
+            lines.append(
+                f"  {target}: {', '.join(counts)}; {self.endured[target]} builds went on by themselves"
+            )
         return "\n".join([*lines, *self.faults])
 
 
 Kill = Callable[[int, RunningCluster | None], bool]
-"""Kills something of a build, given its process and the cluster it uses; whether there was anything to kill."""
+"""Kills something of a build, given its process and its cluster; whether there was anything to kill."""
 
 
 def _driver(build: int, _: RunningCluster | None) -> bool:
@@ -99,7 +101,7 @@ def stage_of(root: Path) -> str:
 
 def embedded(arena: Arena, number: int, seed: int, tally: Tally) -> None:
     """Hurt builds that bring their own cluster."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - moments, not secrets
     for turn in range(number):
         target = list(EMBEDDED)[turn % len(EMBEDDED)]
         workers = chance.choice((1, 2))
@@ -108,7 +110,7 @@ def embedded(arena: Arena, number: int, seed: int, tally: Tally) -> None:
 
 def on_a_cluster(arena: Arena, number: int, seed: int, tally: Tally) -> None:
     """Hurt builds that use a running cluster, which is started anew where it was hurt itself."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - moments, not secrets
     targets = [list(ON_A_CLUSTER)[turn % len(ON_A_CLUSTER)] for turn in range(number)]
     for target in sorted(targets, key=list(ON_A_CLUSTER).index):
         with _ready(arena, reuse=target == "driver of a running cluster") as cluster:
@@ -122,7 +124,7 @@ def _ready(arena: Arena, *, reuse: bool) -> Iterator[RunningCluster]:
         yield cluster
 
 
-def _hurt(
+def _hurt(  # noqa: PLR0917
     arena: Arena,
     chance: random.Random,
     target: str,

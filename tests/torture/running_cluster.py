@@ -45,7 +45,9 @@ def running_cluster(folder: Path) -> Iterator[RunningCluster]:
     workers = None
     try:
         reach(address)
-        workers = dask("worker", address, "--nworkers", "2", "--nthreads", "1", "--no-dashboard", folder=folder)
+        workers = dask(
+            "worker", address, "--nworkers", "2", "--nthreads", "1", "--no-dashboard", folder=folder
+        )
         yield RunningCluster(scheduler, workers, address)
     finally:
         for process in (scheduler, workers):
