@@ -1,13 +1,14 @@
 """Every image encoded once, kept in the run folder.
 
 A cache belongs to one encoder and one data set; one that was made otherwise is refused, never silently
-reused.
+reused. One that was cut off goes on where it stopped.
 """
 
 import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,7 +23,18 @@ from reference_model.objectives.supervision import CUES, structural_cues
 from reference_model.scenes import Scenes
 
 DESCRIPTION = "features.json"
-"""Written last: a folder without it is unfinished."""
+"""What a cache was made from; in a finished one it stands beside the arrays, in an unfinished one too."""
+
+PROGRESS = "progress.json"
+"""How many scenes an unfinished cache holds."""
+
+FLUSHED_EVERY = 16
+"""Scenes after which an unfinished cache is brought to the disk; at most so many are encoded again."""
+
+TokenType = Literal["float16", "int8"]
+"""How the tokens of tiles are kept. int8 has a scale for each scene and channel and takes half the room."""
+
+INT8_MOST = 127
 
 
 class FeatureCacheError(ValueError):
@@ -34,7 +46,10 @@ class Features:
     """Encoded scenes, memory-mapped; row = row of the catalogue."""
 
     hr: Tensor
-    """Tokens of the tiles, float16 (scenes, 100, p * p, dim)."""
+    """Tokens of the tiles, float16 or int8 (scenes, 100, p * p, dim), to be multiplied by `hr_scale`."""
+
+    hr_scale: Tensor
+    """float32 (scenes, dim); 1 where the tokens are float16."""
 
     lr: Tensor
     """Tokens of the overview, float16 (scenes, n * n, dim)."""
@@ -50,7 +65,7 @@ class Features:
 
     def target(self, rows: Tensor) -> Tensor:
         """H* of Eq. 8: float32 (len(rows), 100, p * p, dim)."""
-        return self.hr[rows].float()
+        return self.hr[rows].float() * self.hr_scale[rows][:, None, None]
 
     def context(self, rows: Tensor) -> Tensor:
         """F^g: float32 (len(rows), n * n, dim)."""
@@ -67,7 +82,7 @@ class Features:
             float32 (number selected, p * p, dim), in the order of `selected.nonzero()`.
         """
         place, tile = selected.nonzero(as_tuple=True)
-        return self.hr[rows[place], tile].float()
+        return self.hr[rows[place], tile].float() * self.hr_scale[rows[place]][:, None]
 
 
 def pooled(tokens: Tensor, side: int) -> Tensor:
@@ -85,7 +100,13 @@ def pooled(tokens: Tensor, side: int) -> Tensor:
 
 
 def extract(
-    scenes: Scenes, backbone: Backbone, *, tokens_per_side: int, folder: Path, made_from: dict[str, object]
+    scenes: Scenes,
+    backbone: Backbone,
+    *,
+    tokens_per_side: int,
+    folder: Path,
+    made_from: dict[str, object],
+    kept_as: TokenType = "float16",
 ) -> Features:
     """Encode all images of all scenes, or open the cache where that was done.
 
@@ -95,55 +116,101 @@ def extract(
         tokens_per_side: p, tokens kept on a side of one tile.
         folder: where the cache is, or will be.
         made_from: what identifies encoder and data set; JSON.
+        kept_as: how the tokens of tiles are kept.
 
     Raises:
         FeatureCacheError: the folder holds features made from something else.
     """
+    wanted = {**made_from, "tokens": kept_as}
     if folder.exists():
-        return _opened(folder, made_from)
+        return _opened(folder, wanted)
     unfinished = folder.with_name(f"{TEMPORARY}{folder.name}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    arrays = _allocated(unfinished, len(scenes), backbone, tokens_per_side)
-    for index in tqdm(range(len(scenes)), desc="features", unit="scene", disable=None):
-        for name, values in _encoded(scenes, index, backbone, tokens_per_side).items():
+    begin, arrays = _begun(unfinished, wanted, _layout(len(scenes), backbone, tokens_per_side, kept_as))
+    places = range(begin, len(scenes))
+    for index in tqdm(places, desc="features", unit="scene", initial=begin, total=len(scenes), disable=None):
+        for name, values in _encoded(scenes, index, backbone, tokens_per_side, kept_as).items():
             arrays[name][index] = values.numpy()
-    for array in arrays.values():
-        array.flush()
-    with replacing(unfinished / DESCRIPTION) as temporary:
-        temporary.write_text(json.dumps(made_from, sort_keys=True, indent=1))
+        if (index + 1) % FLUSHED_EVERY == 0:
+            _flush(arrays, unfinished, index + 1)
+    _flush(arrays, unfinished, len(scenes))
+    (unfinished / PROGRESS).unlink()
     unfinished.replace(folder)
-    return _opened(folder, made_from)
+    return _opened(folder, wanted)
 
 
 @torch.inference_mode()
-def _encoded(scenes: Scenes, index: int, backbone: Backbone, tokens_per_side: int) -> dict[str, Tensor]:
+def _encoded(
+    scenes: Scenes, index: int, backbone: Backbone, tokens_per_side: int, kept_as: TokenType
+) -> dict[str, Tensor]:
     scene = scenes.scene(index)
-    overview = backbone.tokens(scene.lr()[None], "lr")
-    tiles = backbone.tokens(scene.hr(range(TILES)), "hr")
+    overview = backbone.encode(scene.lr()[None], "lr")
+    tiles = backbone.encode(scene.hr(range(TILES)), "hr")
+    kept = pooled(tiles.tokens.float(), tokens_per_side)
+    scale = torch.ones(kept.shape[-1])
+    if kept_as == "int8":
+        scale = (kept.abs().amax(dim=(0, 1)) / INT8_MOST).clamp_min(torch.finfo(torch.float32).tiny)
+        kept = (kept / scale).round()
     return {
-        "hr": pooled(tiles, tokens_per_side),
-        "lr": overview[0],
-        "hr_embedding": backbone.embed(tiles),
-        "lr_embedding": backbone.embed(overview)[0],
-        "cues": structural_cues(tiles),
+        "hr": kept,
+        "hr_scale": scale,
+        "lr": overview.tokens[0],
+        "hr_embedding": tiles.embeddings,
+        "lr_embedding": overview.embeddings[0],
+        "cues": structural_cues(tiles.tokens),
     }
 
 
-def _allocated(
-    folder: Path, scenes: int, backbone: Backbone, tokens_per_side: int
-) -> dict[str, np.memmap[tuple[int, ...], np.dtype[np.floating]]]:
-    shapes: dict[str, tuple[type[np.floating], tuple[int, ...]]] = {
-        "hr": (np.float16, (TILES, tokens_per_side**2, backbone.dim)),
-        "lr": (np.float16, (backbone.grid**2, backbone.dim)),
-        "hr_embedding": (np.float32, (TILES, backbone.embedding)),
-        "lr_embedding": (np.float32, (backbone.embedding,)),
-        "cues": (np.float32, (TILES, len(CUES))),
+Arrays = dict[str, np.memmap[tuple[int, ...], np.dtype[np.generic]]]
+
+
+def _layout(
+    scenes: int, backbone: Backbone, tokens_per_side: int, kept_as: TokenType
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of each array by name."""
+    shapes: dict[str, tuple[str, tuple[int, ...]]] = {
+        "hr": (kept_as, (TILES, tokens_per_side**2, backbone.dim)),
+        "hr_scale": ("float32", (backbone.dim,)),
+        "lr": ("float16", (backbone.grid**2, backbone.dim)),
+        "hr_embedding": ("float32", (TILES, backbone.embedding)),
+        "lr_embedding": ("float32", (backbone.embedding,)),
+        "cues": ("float32", (TILES, len(CUES))),
     }
-    return {
-        name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", kind, (scenes, *shape))
-        for name, (kind, shape) in shapes.items()
+    return {name: (kind, (scenes, *shape)) for name, (kind, shape) in shapes.items()}
+
+
+def _begun(
+    folder: Path, made_from: dict[str, object], layout: dict[str, tuple[str, tuple[int, ...]]]
+) -> tuple[int, Arrays]:
+    """An unfinished cache made from the same and how many scenes it holds, or a new one that holds none."""
+    begin = _progress(folder, made_from)
+    if not begin:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        with replacing(folder / DESCRIPTION) as temporary:
+            temporary.write_text(json.dumps(made_from, sort_keys=True, indent=1))
+    arrays: Arrays = {
+        name: np.lib.format.open_memmap(
+            folder / f"{name}.npy", "r+" if begin else "w+", np.dtype(kind), shape
+        )
+        for name, (kind, shape) in layout.items()
     }
+    return begin, arrays
+
+
+def _progress(folder: Path, made_from: dict[str, object]) -> int:
+    try:
+        found = json.loads((folder / DESCRIPTION).read_text())
+        return int(json.loads((folder / PROGRESS).read_text())["scenes"]) if found == made_from else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def _flush(arrays: Arrays, folder: Path, scenes: int) -> None:
+    """Bring the arrays to the disk, and only then say how far they reach."""
+    for array in arrays.values():
+        array.flush()
+    with replacing(folder / PROGRESS) as temporary:
+        temporary.write_text(json.dumps({"scenes": scenes}))
 
 
 def _opened(folder: Path, made_from: dict[str, object]) -> Features:
@@ -154,12 +221,11 @@ def _opened(folder: Path, made_from: dict[str, object]) -> Features:
             f"the features in {folder} were made otherwise: {', '.join(different)} differ. "
             "Delete the folder, or choose another --out."
         )
-    return Features(
-        *(_mapped(folder / f"{name}.npy") for name in ("hr", "lr", "hr_embedding", "lr_embedding", "cues"))
-    )
+    names = ("hr", "hr_scale", "lr", "hr_embedding", "lr_embedding", "cues")
+    return Features(*(_mapped(folder / f"{name}.npy") for name in names))
 
 
 def _mapped(path: Path) -> Tensor:
     # Copy-on-write, because PyTorch warns of read-only memory; nothing writes to it.
-    array: NDArray[np.floating] = np.load(path, mmap_mode="c", allow_pickle=False)
+    array: NDArray[np.generic] = np.load(path, mmap_mode="c", allow_pickle=False)
     return torch.from_numpy(array)

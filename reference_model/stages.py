@@ -160,7 +160,7 @@ def predicted_worth(scenes: Scenes, encoder: Backbone, sampler: Sampler) -> Tens
     scores = []
     for part in torch.split(torch.arange(len(scenes)), SCENES_AT_ONCE):
         overviews = torch.stack([scenes.scene(int(row)).lr() for row in part])
-        scores.append(sampler(overviews, encoder.tokens(overviews, "lr")).sigmoid())
+        scores.append(sampler(overviews, encoder.encode(overviews, "lr").tokens).sigmoid())
     return torch.cat(scores)
 
 

@@ -1,8 +1,8 @@
 """From the names of published state dicts to those of `VisionTransformer`.
 
-Four dialects: files of `transformers` (also what its 5.x writes and holds in memory), of open_clip and OpenAI,
-and of timm, which DINO's and the masked autoencoders' own releases follow. A name that no rule knows, or that is
-missing, is an error: a part left at its random start would go unnoticed.
+Three dialects: files of `transformers` (and its models in memory, which 5.x names otherwise), of open_clip
+and OpenAI, and of timm, which DINO's and the masked autoencoders' own releases follow. A name that no rule
+knows, or that is missing, is an error: a part left at its random start would go unnoticed.
 """
 
 import re
@@ -126,8 +126,8 @@ def load_published(network: VisionTransformer, state: Mapping[str, Tensor], dial
     for name, tensor in found.items():
         if name in wanted and tensor.shape != wanted[name].shape:
             raise CheckpointNamesError(
-                f"{name} has shape {tuple(tensor.shape)} in the checkpoint and {tuple(wanted[name].shape)} in "
-                "the encoder that was asked for. Name the encoder that the file was made for."
+                f"{name} has shape {tuple(tensor.shape)} in the checkpoint and {tuple(wanted[name].shape)} "
+                "in the encoder that was asked for. Name the encoder that the file was made for."
             )
     network.load_state_dict({name: found[name] for name in wanted})
 

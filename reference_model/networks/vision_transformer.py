@@ -1,8 +1,8 @@
 """A vision transformer that computes what the published ones compute, on PyTorch alone.
 
-SigLIP, DINOv2, DINOv3, CLIP and the masked autoencoders differ in a dozen switches; `Shape` names them. Which
-published name goes where is the business of `checkpoint_names`. Images are float32 (N, 3, px, px), normalised;
-tokens are (N, grid * grid, dim), row-major from the north-west.
+SigLIP, DINOv2, DINOv3, CLIP and the masked autoencoders differ in a dozen switches; `Shape` names them.
+Which published name goes where is the business of `checkpoint_names`. Images are float32 (N, 3, px, px),
+normalised; tokens are (N, grid * grid, dim), row-major from the north-west.
 """
 
 from dataclasses import dataclass
@@ -157,7 +157,7 @@ class _Attention(nn.Module):
         return joined
 
     def _split(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return tokens.view(*tokens.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class _MLP(nn.Module):
@@ -231,17 +231,17 @@ def rotary(grid: int, head_dim: int, like: Tensor, theta: float = 100.0) -> tupl
 def _rotated(heads: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     """Turn the tokens that have a place: the last ones."""
     cosine, sine = turn
-    first, placed = heads.split((heads.shape[2] - len(cosine), len(cosine)), dim=2)
+    first, placed = heads[:, :, : -len(cosine)], heads[:, :, -len(cosine) :]
     left, right = placed.chunk(2, dim=-1)
     return torch.cat([first, placed * cosine + torch.cat([-right, left], dim=-1) * sine], dim=2)
 
 
 def _resized(position: Tensor, grid: int) -> Tensor:
-    """Learned positions (1, n * n, dim) for another number of tokens on a side, as the published models do."""
+    """Learned positions (1, n * n, dim) for another grid, bicubic as the published models do."""
     side = isqrt(position.shape[1])
     if side == grid:
         return position
-    square = position.transpose(1, 2).unflatten(2, (side, side))
+    square = position.transpose(1, 2).reshape(1, -1, side, side)
     return F.interpolate(square.float(), (grid, grid), mode="bicubic").to(position.dtype).flatten(2).mT
 
 

@@ -1,4 +1,4 @@
-"""Our transformer computes what the published classes compute, on their random weights, through their files."""
+"""Our transformer computes what the published classes compute, with random weights, through their files."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,13 @@ from reference_model.networks.vision_transformer import Shape, VisionTransformer
 
 transformers = pytest.importorskip("transformers", reason="the published classes come with the extra `hub`")
 
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "image_size": 32,
+    "patch_size": 8,
+}
 WIDE = {**SIZES, "intermediate_size": 64}
 COMMON: dict[str, Any] = {"patch": 8, "native_px": 32, "dim": 32, "depth": 2, "heads": 4, "hidden": 64}
 
@@ -23,9 +29,7 @@ DINO_REGISTERS = Shape(**COMMON, eps=1e-6, layer_scale=True, registers=4)
 DINO_3 = Shape(
     **COMMON, eps=1e-5, layer_scale=True, registers=4, position="rotary", class_position=False, key_bias=False
 )
-CLIP = Shape(
-    **COMMON, eps=1e-5, activation="quick_gelu", norm_first=True, patch_bias=False, projection=16
-)
+CLIP = Shape(**COMMON, eps=1e-5, activation="quick_gelu", norm_first=True, patch_bias=False, projection=16)
 MAE = Shape(**COMMON, eps=1e-12)
 
 
@@ -33,7 +37,7 @@ def images(px: int = 32) -> Tensor:
     return torch.randn(3, 3, px, px, generator=torch.Generator().manual_seed(1))
 
 
-def published(kind: str) -> Any:
+def published(kind: str) -> Any:  # noqa: ANN401 - a class of transformers
     """A published class with weights that are random everywhere: biases and norms too."""
     torch.manual_seed(0)
     model = {
@@ -62,7 +66,7 @@ def ours(shape: Shape, state: dict[str, Tensor], dialect: str = "transformers") 
     return network.eval()
 
 
-def from_file(model: Any, folder: Path) -> dict[str, Tensor]:
+def from_file(model: Any, folder: Path) -> dict[str, Tensor]:  # noqa: ANN401
     """The weights as the hub has them: `save_pretrained` writes the published names."""
     model.save_pretrained(folder)
     return load_file(folder / "model.safetensors")
