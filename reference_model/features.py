@@ -21,12 +21,13 @@ from gl10m.scene.grid import TILES
 from reference_model.networks.encoder import Backbone
 from reference_model.objectives.supervision import CUES, structural_cues
 from reference_model.scenes import Scenes
+from reference_model.team import Team
 
 DESCRIPTION = "features.json"
 """What a cache was made from; in a finished one it stands beside the arrays, in an unfinished one too."""
 
-PROGRESS = "progress.json"
-"""How many scenes an unfinished cache holds."""
+DONE = "done.npy"
+"""Which scenes an unfinished cache holds, one byte each."""
 
 FLUSHED_EVERY = 16
 """Scenes after which an unfinished cache is brought to the disk; at most so many are encoded again."""
@@ -63,13 +64,16 @@ class Features:
     cues: Tensor
     """Structural cues of the tiles, float32 (scenes, 100, 3)."""
 
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
+    """Where what the methods give lies; the cache itself stays in memory that is mapped."""
+
     def target(self, rows: Tensor) -> Tensor:
         """H* of Eq. 8: float32 (len(rows), 100, p * p, dim)."""
-        return self.hr[rows].float() * self.hr_scale[rows][:, None, None]
+        return self._here(self.hr[rows]) * self._here(self.hr_scale[rows])[:, None, None]
 
     def context(self, rows: Tensor) -> Tensor:
         """F^g: float32 (len(rows), n * n, dim)."""
-        return self.lr[rows].float()
+        return self._here(self.lr[rows])
 
     def observed(self, rows: Tensor, selected: Tensor) -> Tensor:
         """F^h_S of Eq. 2: tokens of selected tiles alone; the others are not read.
@@ -81,8 +85,11 @@ class Features:
         Returns:
             float32 (number selected, p * p, dim), in the order of `selected.nonzero()`.
         """
-        place, tile = selected.nonzero(as_tuple=True)
-        return self.hr[rows[place], tile].float() * self.hr_scale[rows[place]][:, None]
+        place, tile = selected.cpu().nonzero(as_tuple=True)
+        return self._here(self.hr[rows[place], tile]) * self._here(self.hr_scale[rows[place]])[:, None]
+
+    def _here(self, values: Tensor) -> Tensor:
+        return values.to(self.device, non_blocking=True).float()
 
 
 def pooled(tokens: Tensor, side: int) -> Tensor:
@@ -107,6 +114,7 @@ def extract(
     folder: Path,
     made_from: dict[str, object],
     kept_as: TokenType = "float16",
+    team: Team | None = None,
 ) -> Features:
     """Encode all images of all scenes, or open the cache where that was done.
 
@@ -117,36 +125,69 @@ def extract(
         folder: where the cache is, or will be.
         made_from: what identifies encoder and data set; JSON.
         kept_as: how the tokens of tiles are kept.
+        team: the processes that share the work; this one alone if None.
 
     Raises:
         FeatureCacheError: the folder holds features made from something else.
     """
+    team = team or Team()
     wanted = {**made_from, "tokens": kept_as}
-    if folder.exists():
-        return _opened(folder, wanted)
-    unfinished = folder.with_name(f"{TEMPORARY}{folder.name}")
-    begin, arrays = _begun(unfinished, wanted, _layout(len(scenes), backbone, tokens_per_side, kept_as))
-    places = range(begin, len(scenes))
-    for index in tqdm(places, desc="features", unit="scene", initial=begin, total=len(scenes), disable=None):
-        for name, values in _encoded(scenes, index, backbone, tokens_per_side, kept_as).items():
-            arrays[name][index] = values.numpy()
-        if (index + 1) % FLUSHED_EVERY == 0:
-            _flush(arrays, unfinished, index + 1)
-    _flush(arrays, unfinished, len(scenes))
-    (unfinished / PROGRESS).unlink()
-    unfinished.replace(folder)
-    return _opened(folder, wanted)
+    if not folder.exists():
+        unfinished = folder.with_name(f"{TEMPORARY}{folder.name}")
+        layout = _layout(len(scenes), backbone, tokens_per_side, kept_as)
+        if team.leads and _described(unfinished) != wanted:
+            _allocate(unfinished, wanted, layout)
+        team.wait()
+        _fill(
+            scenes, backbone, tokens_per_side=tokens_per_side, folder=unfinished, kept_as=kept_as, team=team
+        )
+        team.wait()
+        if team.leads:
+            (unfinished / DONE).unlink()
+            unfinished.replace(folder)
+    team.wait()
+    return _opened(folder, wanted, team.device)
+
+
+def _fill(
+    scenes: Scenes, backbone: Backbone, *, tokens_per_side: int, folder: Path, kept_as: TokenType, team: Team
+) -> None:
+    """Encode this process's share of the scenes that are not done yet."""
+    arrays = {path.stem: np.load(path, mmap_mode="r+", allow_pickle=False) for path in folder.glob("*.npy")}
+    done = arrays.pop("done")
+    own = [int(place) for place in np.flatnonzero(done == 0) if place % team.size == team.rank]
+    since: list[int] = []
+    bar = tqdm(own, desc="features", unit="scene", disable=None if team.leads else True)
+    for index in bar:
+        values = _encoded(
+            scenes, index, backbone, tokens_per_side=tokens_per_side, kept_as=kept_as, device=team.device
+        )
+        for name, value in values.items():
+            arrays[name][index] = value.cpu().numpy()
+        since.append(index)
+        if len(since) == FLUSHED_EVERY or index == own[-1]:
+            for array in arrays.values():
+                array.flush()
+            done[since] = 1  # only now: what is said to be done is on the disk
+            done.flush()
+            since.clear()
 
 
 @torch.inference_mode()
 def _encoded(
-    scenes: Scenes, index: int, backbone: Backbone, tokens_per_side: int, kept_as: TokenType
+    scenes: Scenes,
+    index: int,
+    backbone: Backbone,
+    *,
+    tokens_per_side: int,
+    kept_as: TokenType,
+    device: torch.device,
 ) -> dict[str, Tensor]:
     scene = scenes.scene(index)
-    overview = backbone.encode(scene.lr()[None], "lr")
-    tiles = backbone.encode(scene.hr(range(TILES)), "hr")
+    overview = backbone.encode(scene.lr()[None].to(device), "lr")
+    tiles = backbone.encode(scene.hr(range(TILES)).to(device), "hr")
     kept = pooled(tiles.tokens.float(), tokens_per_side)
-    scale = torch.ones(kept.shape[-1])
+    scale = torch.ones(kept.shape[-1], device=device)
     if kept_as == "int8":
         scale = (kept.abs().amax(dim=(0, 1)) / INT8_MOST).clamp_min(torch.finfo(torch.float32).tiny)
         kept = (kept / scale).round()
@@ -158,9 +199,6 @@ def _encoded(
         "lr_embedding": overview.embeddings[0],
         "cues": structural_cues(tiles.tokens),
     }
-
-
-Arrays = dict[str, np.memmap[tuple[int, ...], np.dtype[np.generic]]]
 
 
 def _layout(
@@ -178,42 +216,27 @@ def _layout(
     return {name: (kind, (scenes, *shape)) for name, (kind, shape) in shapes.items()}
 
 
-def _begun(
+def _allocate(
     folder: Path, made_from: dict[str, object], layout: dict[str, tuple[str, tuple[int, ...]]]
-) -> tuple[int, Arrays]:
-    """An unfinished cache made from the same and how many scenes it holds, or a new one that holds none."""
-    begin = _progress(folder, made_from)
-    if not begin:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        with replacing(folder / DESCRIPTION) as temporary:
-            temporary.write_text(json.dumps(made_from, sort_keys=True, indent=1))
-    arrays: Arrays = {
-        name: np.lib.format.open_memmap(
-            folder / f"{name}.npy", "r+" if begin else "w+", np.dtype(kind), shape
-        )
-        for name, (kind, shape) in layout.items()
-    }
-    return begin, arrays
+) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    scenes = layout["hr"][1][0]
+    for name, (kind, shape) in {**layout, "done": ("uint8", (scenes,))}.items():
+        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.dtype(kind), shape).flush()
+    with replacing(folder / DESCRIPTION) as temporary:
+        temporary.write_text(json.dumps(made_from, sort_keys=True, indent=1))
 
 
-def _progress(folder: Path, made_from: dict[str, object]) -> int:
+def _described(folder: Path) -> object:
+    """What an unfinished cache is made from; None where there is none that can be gone on with."""
     try:
-        found = json.loads((folder / DESCRIPTION).read_text())
-        return int(json.loads((folder / PROGRESS).read_text())["scenes"]) if found == made_from else 0
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0
+        return json.loads((folder / DESCRIPTION).read_text())
+    except (OSError, ValueError):
+        return None
 
 
-def _flush(arrays: Arrays, folder: Path, scenes: int) -> None:
-    """Bring the arrays to the disk, and only then say how far they reach."""
-    for array in arrays.values():
-        array.flush()
-    with replacing(folder / PROGRESS) as temporary:
-        temporary.write_text(json.dumps({"scenes": scenes}))
-
-
-def _opened(folder: Path, made_from: dict[str, object]) -> Features:
+def _opened(folder: Path, made_from: dict[str, object], device: torch.device) -> Features:
     found = json.loads((folder / DESCRIPTION).read_text())
     if found != made_from:
         different = sorted(key for key in found.keys() | made_from if found.get(key) != made_from.get(key))
@@ -222,7 +245,7 @@ def _opened(folder: Path, made_from: dict[str, object]) -> Features:
             "Delete the folder, or choose another --out."
         )
     names = ("hr", "hr_scale", "lr", "hr_embedding", "lr_embedding", "cues")
-    return Features(*(_mapped(folder / f"{name}.npy") for name in names))
+    return Features(*(_mapped(folder / f"{name}.npy") for name in names), device)
 
 
 def _mapped(path: Path) -> Tensor:

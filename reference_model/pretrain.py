@@ -16,7 +16,7 @@ from reference_model.networks.encoder import SENSORS, EncoderParameters, SmallEn
 from reference_model.networks.positions import turned
 from reference_model.networks.text import TextTower
 from reference_model.objectives.losses import pairwise_sigmoid
-from reference_model.optimise import Log, Schedule, optimise
+from reference_model.optimise import Journal, Schedule, optimise
 from reference_model.scenes import Scenes
 
 MOST_SCENES = 150
@@ -88,7 +88,7 @@ def pretrain(
     parameters: EncoderParameters,
     schedule: Schedule,
     generator: torch.Generator,
-    log: Log,
+    journal: Journal,
 ) -> tuple[SmallEncoder, Texts]:
     """Train both towers.
 
@@ -100,7 +100,7 @@ def pretrain(
         parameters: size of the encoder.
         schedule: its batch counts tiles.
         generator: draws scenes, tiles, crops and changes.
-        log: takes the fields of one line of the log.
+        journal: takes the log and the checkpoints.
     """
     kept = rows[torch.randperm(len(rows), generator=generator)[:MOST_SCENES].sort().values]
     labels = tile_labels[kept]
@@ -120,7 +120,7 @@ def pretrain(
             "lr": model.loss(model.image.tokens(overviews, "lr"), of_crops, names),
         }
 
-    optimise("encoder", {model: 1.0}, schedule, losses, log)
+    optimise("encoder", {model: 1.0}, schedule, losses, journal=journal, generator=generator)
     with torch.no_grad():
         texts = Texts(embeddings=model.text(names), log_scale=model.log_scale, bias=model.bias)
     return model.image, texts
