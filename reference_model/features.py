@@ -6,7 +6,7 @@ reused. One that was cut off goes on where it stopped.
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -245,7 +245,8 @@ def _opened(folder: Path, made_from: dict[str, object], device: torch.device) ->
             "Delete the folder, or choose another --out."
         )
     names = ("hr", "hr_scale", "lr", "hr_embedding", "lr_embedding", "cues")
-    return Features(*(_mapped(folder / f"{name}.npy") for name in names), device)
+    arrays = [_mapped(folder / f"{name}.npy") for name in names]
+    return replace(Features(*arrays), device=device)
 
 
 def _mapped(path: Path) -> Tensor:

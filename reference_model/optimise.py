@@ -22,7 +22,7 @@ LARGEST_SCALE = 4.6
 """Logarithm of 100: the temperature of Eq. 9 goes no further (SigLIP)."""
 
 AVERAGE_START = 10
-"""The running average of the weights forgets its first steps: at step t it keeps at most (1 + t) / (10 + t)."""
+"""The running average forgets its first weights: at step t it keeps (1 + t) / (10 + t) or less."""
 
 
 class Journal(Protocol):
@@ -140,7 +140,7 @@ class Training:
         total = torch.stack(list(terms.values())).sum()
         if not isfinite(total.item()):
             raise TrainingDivergedError(
-                f"the loss of stage {self.stage} is {total.item()} at step {self.step}. Lower the learning rate."
+                f"the loss of stage {self.stage} is {total.item()} at step {self.step}. Lower its rate."
             )
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(total)

@@ -107,10 +107,10 @@ def pretrain(
     model = VisionLanguage(parameters, float(labels.float().mean()))
     images = _loaded(scenes, kept, labels, model.image)
     _standardise(model.image, images)
-    chances = _chances(labels.flatten(0, 1))
+    likely = chances(labels.flatten(0, 1))
 
     def losses(_: int) -> dict[str, Tensor]:
-        tiles, of_tiles = _drawn_tiles(images, chances, schedule.batch, generator)
+        tiles, of_tiles = _drawn_tiles(images, likely, schedule.batch, generator)
         crops = [_drawn_crop(images, generator) for _ in range(round(OVERVIEW_SHARE * schedule.batch))]
         overviews = torch.cat([model.image.resized(crop[None]) for crop, _ in crops])
         of_crops = torch.stack([label for _, label in crops])
@@ -144,7 +144,7 @@ def _standardise(encoder: SmallEncoder, images: Images) -> None:
         encoder.deviation[place] = pixels.std(dim=(0, 2, 3)).clamp_min(1)
 
 
-def _chances(labels: Tensor) -> Tensor:
+def chances(labels: Tensor) -> Tensor:
     """How likely each tile is drawn: rare classes more often, a quarter without any label.
 
     Args:

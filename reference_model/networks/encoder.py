@@ -34,6 +34,9 @@ class Backbone(Protocol):
     grid: int
     """Tokens on a side of one image."""
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weights by name, as PyTorch has them."""
+
     def encode(self, images: Tensor, sensor: Sensor) -> "Encoding":
         """Encode uint8 (N, 3, h, w) into tokens (N, grid * grid, dim) and embeddings (N, embedding)."""
 

@@ -220,6 +220,11 @@ class PublishedEncoder(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    log_scale: Tensor
+    """Logarithm of 1 / tau of Eq. 9, where the checkpoint has a text tower."""
+
+    bias: Tensor | None
+    """b of Eq. 9, where it has one."""
 
     def __init__(self, published: Published) -> None:
         """Build the network; its weights are undefined until `load` has put them there."""
@@ -232,6 +237,7 @@ class PublishedEncoder(nn.Module):
         self.dim = efficientnet.DIM if shape is None else shape.dim
         self.embedding = self.dim if shape is None else shape.embedding
         self.grid = published.input_px // (efficientnet.STRIDE if shape is None else shape.patch)
+        self.log_scale, self.bias = torch.tensor(0.0), None
         for name, values in (("mean", published.mean), ("deviation", published.deviation)):
             self.register_buffer(name, 255 * torch.tensor(values).view(3, 1, 1))
 
@@ -241,6 +247,10 @@ class PublishedEncoder(nn.Module):
         Raises:
             ValueError: it is that of another network.
         """
+        if "logit_scale" in state:
+            self.log_scale = state["logit_scale"].float().reshape(())
+        if "logit_bias" in state:
+            self.bias = state["logit_bias"].float().reshape(())
         if isinstance(self.network, VisionTransformer):
             load_published(self.network, state, self.published.dialect)
         elif isinstance(self.network, efficientnet.EfficientNetLite0):
