@@ -6,7 +6,7 @@ reused. One that was cut off goes on where it stopped.
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -245,8 +245,8 @@ def _opened(folder: Path, made_from: dict[str, object], device: torch.device) ->
             "Delete the folder, or choose another --out."
         )
     names = ("hr", "hr_scale", "lr", "hr_embedding", "lr_embedding", "cues")
-    arrays = [_mapped(folder / f"{name}.npy") for name in names]
-    return replace(Features(*arrays), device=device)
+    hr, scale, lr, of_tiles, of_overviews, cues = (_mapped(folder / f"{name}.npy") for name in names)
+    return Features(hr, scale, lr, of_tiles, of_overviews, cues, device)
 
 
 def _mapped(path: Path) -> Tensor:
