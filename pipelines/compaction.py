@@ -1,8 +1,8 @@
 """Puts many small data sets together: each scene once, shards full, images copied as they are.
 
 It goes region by region, and each region is published by itself: whoever kills it loses the region under
-way, and the same command goes on. Which part gives a scene, and every byte written, depends on the parts alone,
-not on the order in which they are named.
+way, and the same command goes on. Which part gives a scene, and every byte written, depends on the parts
+alone, not on the order in which they are named.
 """
 
 from collections import Counter
@@ -248,7 +248,7 @@ def _placed(chosen: Chosen, shards: Sequence[IndexedShard]) -> pa.Table:
     """The chosen scenes with their places in the new shards, schema PLACED."""
     rows = []
     for shard in shards:
-        for number, name in enumerate(shard.rows["scene_id"].to_pylist()):
+        for number, name in enumerate(values(shard.rows, "scene_id")):
             known = _stored(*chosen[name]).to_pylist()[0]
             rows.append({**known, "shard": shard.file.name, "row": number})
     return pa.Table.from_pylist(rows, schema=PLACED.schema)

@@ -1,8 +1,8 @@
 """Makes a damaged data set whole: what can be made anew is, the rest is fetched by the build itself.
 
 Nothing here writes a shard or a manifest by a way of its own. Scenes that are whole are taken out of a
-damaged shard into fragments of the journal, the shard is dropped, and the publication of `gl10m build` does the
-rest: it writes what is missing from the fragments and the journal's tables, and touches nothing else.
+damaged shard into fragments of the journal, the shard is dropped, and the publication of `gl10m build` does
+the rest: it writes what is missing from the fragments and the journal's tables, and touches nothing else.
 """
 
 from collections.abc import Iterator, Mapping

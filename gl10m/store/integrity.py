@@ -103,7 +103,7 @@ def _open_indexes(root: Place, regions: list[str]) -> tuple[list[RegionIndex], l
 
 def _places(indexes: list[RegionIndex]) -> dict[str, tuple[str, int]]:
     """Shard and row of each scene."""
-    places = {}
+    places: dict[str, tuple[str, int]] = {}
     for index in indexes:
         numbers, rows = index.column("shard").tolist(), index.column("row").tolist()
         names = [index.shards[number].name for number in numbers]

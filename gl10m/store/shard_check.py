@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gl10m.manifest.columns import where
 from gl10m.manifest.schema import STORED
 from gl10m.scene.grid import TILES
 from gl10m.storage.place import Place, at_hand
@@ -97,15 +97,16 @@ def _check_images(shards: Path, file: str, index: RegionIndex, number: int) -> I
     """Read every image of a shard by its byte range, compare its checksum and decode it."""
     source = LocalFiles(shards)
     reader = RegionReader(index, source)
-    pixels = np.empty((TILES, SIDE, SIDE, 3), np.uint8)
+    pixels = np.empty((1, SIDE, SIDE, 3), np.uint8)
     for row in np.flatnonzero(index.column("shard") == number).tolist():
         scene = index.rows["scene_id"][row].as_py()
-        for read in (
-            lambda row=row: reader.lr(row, pixels[0]),
-            lambda row=row: reader.hr(row, range(TILES), pixels),
-        ):
+        # One by one, so that a damaged LR image hides no damaged tile.
+        for tile in (None, *range(TILES)):
             try:
-                read()
+                if tile is None:
+                    reader.lr(row, pixels[0])
+                else:
+                    reader.hr(row, [tile], pixels[:1])
             except StoreError as error:
                 yield Problem(file, scene, without_remedy(error), REMEDY)
     source.close()
@@ -127,7 +128,7 @@ def _check_bytes(local: Path, file: str, index: RegionIndex, number: int) -> Ite
 
 def _check_columns(local: Path, scenes: pa.Table) -> Iterator[Problem]:
     """The manifest says of each scene of a shard what the shard says."""
-    here = scenes.filter(pc.equal(scenes["shard"], local.name)).sort_by("row").select(STORED.names)
+    here = where(scenes, "shard", {local.name}).sort_by("row").select(STORED.names)
     try:
         with open_shard(local) as shard:
             stored = shard.read(columns=STORED.names).select(STORED.names).cast(here.schema)
