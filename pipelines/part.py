@@ -155,9 +155,9 @@ def written(makings: Mapping[str, Making], class_map: str) -> dict[str, str]:
             told = [build[name] for build in making.builds]
             by_region[name][region] = told[0] if alone else {"builds": told}
         licences |= making.licences
-    about: dict[str, Any] = {**by_region, "inputs": inputs, "licences": licences}
-    about["parts"] = {region: list(making.parts) for region, making in makings.items()}
-    dumped = {f"gl10m.{name}": json.dumps(value, sort_keys=True) for name, value in about.items()}
+    parts = {region: list(making.parts) for region, making in makings.items()}
+    all_told = {**by_region, "inputs": inputs, "licences": licences, "parts": parts}
+    dumped = {f"gl10m.{name}": json.dumps(value, sort_keys=True) for name, value in all_told.items()}
     return {"gl10m.version": gl10m.__version__, "gl10m.paper": "arXiv:2604.11415", **dumped}
 
 

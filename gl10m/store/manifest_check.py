@@ -1,11 +1,9 @@
 """Do the manifests agree with the indexes and with each other?"""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from gl10m.manifest import parquet
 from gl10m.manifest.columns import values
@@ -106,15 +104,16 @@ def _check_scenes(
 def _check_named(scenes: pa.Table, tables: Mapping[str, pa.Table]) -> Iterator[Problem]:
     """Every scene was a candidate, and every item that it names is told."""
     if "candidates" in tables:
-        known = tables["candidates"]["scene_id"]
-        if pc.count_distinct(known).as_py() != len(known):
+        known = values(tables["candidates"], "scene_id")
+        if len(set(known)) != len(known):
             yield _problem(CANDIDATES, "a candidate is listed twice.")
-        missing = _missing(scenes["scene_id"], known)
+        missing = _missing(values(scenes, "scene_id"), known)
         if missing:
             yield _problem(CANDIDATES, f"{len(missing)} scenes, as {missing[0]}, are no candidates.")
     if "items" in tables:
         for name in ("naip_items", "sentinel2_items"):
-            missing = _missing(pc.list_flatten(scenes[name]), tables["items"]["item_id"])
+            named = [item for items in values(scenes, name) for item in items]
+            missing = _missing(named, values(tables["items"], "item_id"))
             if missing:
                 yield _problem(ITEMS, f"{len(missing)} items of scenes, as {missing[0]}, are missing.")
 
@@ -157,10 +156,9 @@ def _check_funnel(funnel: pa.Table, tables: Mapping[str, pa.Table]) -> Iterator[
             yield _problem(FUNNEL, "its last stage kept other numbers of scenes than there are.")
 
 
-def _missing(wanted: Any, known: "pa.ChunkedArray[Any]") -> list[str]:  # noqa: ANN401 - an array in one piece or in several
+def _missing(wanted: Iterable[str], known: Iterable[str]) -> list[str]:
     """Different texts of the one that are not in the other, sorted."""
-    there = pc.is_in(wanted, value_set=known.combine_chunks())
-    return sorted({str(name) for name in wanted.filter(pc.invert(there)).to_pylist()})
+    return sorted(set(wanted).difference(known))
 
 
 def _file(declared: Table) -> str:

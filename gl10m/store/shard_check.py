@@ -97,17 +97,18 @@ def _check_images(shards: Path, file: str, index: RegionIndex, number: int) -> I
     """Read every image of a shard by its byte range, compare its checksum and decode it."""
     source = LocalFiles(shards)
     reader = RegionReader(index, source)
-    pixels = np.empty((TILES, SIDE, SIDE, 3), np.uint8)
+    pixels = np.empty((1, SIDE, SIDE, 3), np.uint8)
     for row in np.flatnonzero(index.column("shard") == number).tolist():
         scene = index.rows["scene_id"][row].as_py()
-        try:
-            reader.lr(row, pixels[0])
-        except StoreError as error:
-            yield Problem(file, scene, without_remedy(error), REMEDY)
-        try:
-            reader.hr(row, range(TILES), pixels)
-        except StoreError as error:
-            yield Problem(file, scene, without_remedy(error), REMEDY)
+        # One by one, so that a damaged LR image hides no damaged tile.
+        for tile in (None, *range(TILES)):
+            try:
+                if tile is None:
+                    reader.lr(row, pixels[0])
+                else:
+                    reader.hr(row, [tile], pixels[:1])
+            except StoreError as error:
+                yield Problem(file, scene, without_remedy(error), REMEDY)
     source.close()
 
 

@@ -14,6 +14,7 @@ from gl10m.store.layout import index_path
 from gl10m.store.reader import open_index
 from pipelines.repair import repair
 from tests.pipelines.town import Town, contents
+from tests.store.mutations import mutation
 from tests.store.test_integrity import flip
 
 SHARD = "data/CA-00000-of-00001.parquet"
@@ -105,3 +106,32 @@ def test_the_command_says_what_it_would_do_and_changes_nothing(root: Path) -> No
     assert ended.returncode == 0, ended.stderr
     assert f"{SHARD}: written anew; scenes CA-" in ended.stdout
     assert contents(root) == damaged
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hundred", range(10))
+def test_a_thousand_changes_are_mended_or_the_lost_scenes_told(
+    built: Path, town: Town, class_map: ClassMap, tmp_path: Path, hundred: int
+) -> None:
+    """Of those that lose a scene, the first of each hundred is fetched again."""
+    files, root, fetched = contents(built), tmp_path / "root", False
+    shutil.copytree(built, root)
+    for number in range(100 * hundred, 100 * hundred + 100):
+        done = mutation(files, number)
+        path = root / done.name
+        path.unlink() if done.content is None else path.write_bytes(done.content)
+        report = repair(root, class_map)
+        if "scenes are lost" in str(report):
+            assert done.name == SHARD, done
+            if not fetched:
+                command = [part if part != "build" else "repair" for part in town.command(root)]
+                ended = subprocess.run(command, capture_output=True, text=True, check=False)
+                assert ended.returncode == 0, f"{done}: {ended.stdout}{ended.stderr}"
+                assert contents(root) == files, done
+                fetched = True
+            else:
+                shutil.rmtree(root)
+                shutil.copytree(built, root)
+        else:
+            assert report.left == [], f"{done}: {report}"
+            assert contents(root) == files, f"{done}: {report}"

@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
+from gl10m.manifest.columns import values
 from gl10m.manifest.near_duplicates import with_neighbours
 from gl10m.manifest.provenance import Provenance
 from gl10m.manifest.schema import (
@@ -114,12 +115,8 @@ def fetched(numbers: Sequence[int] = range(3), region: str = "CA") -> pa.Table:
 
 def items_of(scenes: pa.Table) -> pa.Table:
     """The items that scenes name, schema ITEMS, all else null."""
-    names = {
-        name
-        for column in ("naip_items", "sentinel2_items")
-        for one in scenes[column].to_pylist()
-        for name in one or ()
-    }
+    columns = ("naip_items", "sentinel2_items")
+    names = {name for column in columns for own in values(scenes, column) for name in own}
     return pa.Table.from_pylist([{"item_id": name} for name in sorted(names)], schema=ITEMS.schema)
 
 
@@ -145,8 +142,8 @@ def build(root: AnyPlace, splits: dict[str, str] | None = None, **scenes: int) -
                 "row": pa.array(range(shard.scenes), pa.int32()),
             }
             columns = part.select(STORED.names)
-            for name, values in place.items():
-                columns = columns.append_column(name, values)
+            for name, column in place.items():
+                columns = columns.append_column(name, column)
             described.append(columns.cast(PLACED.schema))
         write_index(index_path(root, region), paths)
     table = with_neighbours(pa.concat_tables(described))
