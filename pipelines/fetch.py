@@ -146,7 +146,7 @@ def scene_by_scene(batch: Batch, cause: BaseException) -> Sequence[Batch]:
         return []
     if len(batch.keys) == 1:
         return as_it_is(batch, cause)
-    rows = [batch.matched.slice(number, 1) for number in range(batch.matched.num_rows)]
+    rows = [_rows(batch.matched, number, 1) for number in range(batch.matched.num_rows)]
     return [
         replace(
             batch,
@@ -196,6 +196,11 @@ def batches(matched: pa.Table, items: pa.Table, keys: dict[str, str]) -> list[tu
     )
     groups = []
     for start in range(0, order.num_rows, BATCH):
-        rows = order.slice(start, BATCH).drop_columns(["quad"])
+        rows = _rows(order, start, BATCH).drop_columns(["quad"])
         groups.append((rows, named_items(rows, items)))
     return groups
+
+
+def _rows(table: pa.Table, start: int, number: int) -> pa.Table:
+    """Some rows with buffers of their own: a slice travels to a worker with all rows of its table."""
+    return table.take(pa.array(range(start, min(start + number, table.num_rows)), pa.int64()))
