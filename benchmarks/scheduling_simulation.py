@@ -122,7 +122,7 @@ def drawn(built: Path, size: int, region: str) -> Iterator[Batch]:
     matched = pq.read_table(next(stages.glob("matching-*.kept.parquet"))).select(MATCHED.names).cast(MATCHED.schema)
     items = pq.read_table(next(stages.glob("items-*.parquet"))).select(ITEMS.names).cast(ITEMS.schema)
     names = matched["scene_id"].to_pylist()
-    fetching.BATCH = size
+    fetching.SMALLEST = fetching.LARGEST = size
     real = [pair for pair in batches(matched, items, dict.fromkeys(names, "")) if pair[0].num_rows == size]
     source = StacImagery(url="http://127.0.0.1:1", patience=PATIENT)
     sources = Sources(lr=source, lr_name="a", lr_catalogue="a", hr=source, hr_name="a", hr_catalogue="a")
@@ -233,7 +233,7 @@ def main() -> None:
     one.add_argument("--costs", type=Path, required=True)
     one.add_argument("--state", default="CA")
     one.add_argument("--workers", type=int, default=8)
-    one.add_argument("--batch", type=int, default=fetching.BATCH)
+    one.add_argument("--batch", type=int, default=fetching.LARGEST)
     one.add_argument("--faster", type=float, default=1.0)
     one.add_argument("--seconds", type=float, default=1e9, help="of wall time at most")
     one.add_argument("--stealing", choices=["on", "off"], default="on")
