@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--clocks", action="store_true", help="Dask's clocks as they are by default")
     asked = parser.parse_args()
     if asked.batch:
-        fetching.BATCH = asked.batch
+        fetching.SMALLEST = fetching.LARGEST = asked.batch
     if asked.stealing:
         clusters.LOCAL["distributed.scheduler.work-stealing"] = asked.stealing == "on"
     if asked.clocks:
