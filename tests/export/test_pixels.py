@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -221,7 +220,7 @@ def test_the_command_chooses_and_says_what_it_wrote(built: Path, tmp_path: Path,
     assert f"{count} scenes in 1 files" in ended.stdout
     told = (tmp_path / "a" / "DATA_LICENCES.md").read_text()
     assert "© OpenStreetMap contributors" in told
-    assert os.listdir(tmp_path) == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
     bad = gl10m("export", "webdataset", "--root", built, "--out", tmp_path / "b", "--split", "train")
     assert bad.returncode == 2
     assert "Run `gl10m split`" in bad.stderr
