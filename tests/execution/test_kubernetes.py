@@ -18,7 +18,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.execution.recipes import BIN, environment, recipes, run, wait_until
+from tests.execution.recipes import BIN, environment, recipes, run
 from tests.pipelines.town import Town
 from tests.storage.object_server import CREDENTIALS
 
