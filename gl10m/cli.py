@@ -223,7 +223,9 @@ def report(root: "Place", out: Path | None, scenes: int) -> None:
     help="Parquet with scene_id, rank and tile: in which order a sampler buys. May be given more than once.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the random order.")
-@click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port on 127.0.0.1; any free one if 0.")
+@click.option(
+    "--port", default=0, type=click.IntRange(0, 65535), help="Port on 127.0.0.1; any free one if 0."
+)
 @click.option(
     "--static",
     "folder",
@@ -236,7 +238,7 @@ def report(root: "Place", out: Path | None, scenes: int) -> None:
     help="Scenes to show at most, spread over the data set; all if not given, 50 with --static.",
 )
 @click.argument("scene_ids", nargs=-1)
-def view(
+def view(  # noqa: PLR0917 - click passes options by name
     root: "Place",
     order_files: tuple[Path, ...],
     seed: int,

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -50,6 +49,8 @@ TOLD: Final = [
 
 MOST_SPLITS: Final = 250
 """Splits that the list tells apart."""
+
+EPOCH: Final = date(1970, 1, 1)
 
 NO_DAY: Final = -32_768
 """Stands for a missing date."""
@@ -107,12 +108,14 @@ class Catalogue:
     def listed(self) -> dict[str, object]:
         """What the page needs to list and filter: columns, one value a scene."""
         labels = label_matrix(self._table["class_ids"], len(self.classes))
-        states = sorted({str(state) for state in self._table["state"].to_pylist()})
+        in_state = [str(state) for state in self._table["state"].to_pylist()]
+        states = sorted(set(in_state))
+        number = {state: place for place, state in enumerate(states)}
         split_names = split_order(self._splits.tolist())[:MOST_SPLITS]
         return {
             "ids": self._table["scene_id"].to_pylist(),
             "states": states,
-            "state": _base64(np.searchsorted(states, self._table["state"].to_pylist()).astype("<u2")),
+            "state": _base64(np.array([number[state] for state in in_state], "<u2")),
             "splits": split_names,
             "split": _base64(_numbers(split_names, self._splits)),
             "classes": list(self.classes),
@@ -127,22 +130,30 @@ class Catalogue:
         """Day of the Sentinel-2 image, days since 1970."""
         if "sentinel2_date" in self.missing:
             return np.full(len(self), NO_DAY, "<i2")
-        days = pc.fill_null(self._table["sentinel2_date"].cast(pa.int32()), NO_DAY).to_numpy()
-        return np.clip(days, NO_DAY, -NO_DAY - 1).astype("<i2")
+        days = np.array(
+            [
+                NO_DAY if day is None else (day - EPOCH).days
+                for day in self._table["sentinel2_date"].to_pylist()
+            ]
+        )
+        bounded: NDArray[np.int16] = np.clip(days, NO_DAY, -NO_DAY - 1).astype("<i2")
+        return bounded
 
     def _notes(self) -> list[str]:
         notes = []
         if self.missing:
             notes.append(
-                f"manifests/scenes.parquet lacks the columns {', '.join(self.missing)}; they are not shown. Build the "
-                "data set again to have them."
+                f"manifests/scenes.parquet lacks the columns {', '.join(self.missing)}; they are not shown. "
+                "Build the data set again to have them."
             )
         if not self.is_split:
             notes.append("The data set is not split yet: `gl10m split` makes one.")
         if len(self) < self.total:
             notes.append(f"{len(self):,} of the {self.total:,} scenes of the data set are here.")
         if not self.total:
-            notes.append("The data set holds no scene: manifests/rejections.parquet and `gl10m report` say why.")
+            notes.append(
+                "The data set holds no scene: manifests/rejections.parquet and `gl10m report` say why."
+            )
         return notes
 
 
@@ -179,7 +190,7 @@ def _chosen(root: Place, table: pa.Table, chosen: Sequence[str], most: int | Non
         return table.take(pa.array([place[name] for name in chosen], pa.int64()))
     if most is not None and most < table.num_rows:
         spread = np.linspace(0, table.num_rows - 1, most).round().astype(np.int64)
-        return table.take(pa.array(np.unique(spread)))
+        return table.take(np.unique(spread))
     return table
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from gl10m.storage.place import Place
 from gl10m.view.catalogue import Catalogue
-from gl10m.view.orders import FileOrder, RandomOrder
+from gl10m.view.orders import FileOrder, RandomOrder, TileOrder
 from gl10m.view.server import ViewServer
 from gl10m.view.site import Site
 from gl10m.view.static import write_static
@@ -41,7 +41,7 @@ def site_of(
         OrderFileError: an order file is none.
     """
     limit = STATIC_SCENES if most is None and is_static else most
-    orders = [*(FileOrder(path) for path in order_files), RandomOrder(seed)]
+    orders: list[TileOrder] = [*(FileOrder(path) for path in order_files), RandomOrder(seed)]
     return Site(root, Catalogue(root, scene_ids, limit), orders)
 
 

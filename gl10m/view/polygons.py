@@ -1,8 +1,8 @@
 """The outlines of classes in a scene.
 
 The manifests hold which class meets which tile, not the polygons: those stand in the journal of the build,
-`.gl10m/stages/<region>/classes-<key>.kept.parquet`, schema LABELLED_POLYGONS. Where the journal is gone, or its
-table too large to hold, the viewer shows tiles.
+`.gl10m/stages/<region>/classes-<key>.kept.parquet`, schema LABELLED_POLYGONS. Where the journal is gone, or
+its table too large to hold, the viewer shows tiles.
 """
 
 from dataclasses import dataclass
@@ -71,7 +71,9 @@ class RegionPolygons:
 
 
 def _outline(class_id: int, shape: shapely.Geometry) -> ClassOutline | None:
-    polygons = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon" and not part.is_empty]
+    polygons = [
+        part for part in shapely.get_parts(shape) if part.geom_type == "Polygon" and not part.is_empty
+    ]
     if not polygons:
         return None
     rings = [ring for polygon in polygons for ring in (polygon.exterior, *polygon.interiors)]

@@ -1,4 +1,4 @@
-"""The charts of the report, as SVG. Meaning is never in colour alone: patterns, shapes and words carry it too.
+"""The charts of the report, as SVG. Meaning is never in colour alone: patterns, shapes and words carry it.
 
 Units are those of a phone's screen: a chart is 420 wide, so that its letters can be read there.
 """
@@ -50,7 +50,9 @@ def bars(label: str, rows: Sequence[Bar], name_width: float = 130) -> Markup:
         length = max(room * row.value / most, 1.0 if row.value else 0.0)
         parts += [
             text(name_width - 8, top + 15, row.name, anchor="end"),
-            element("rect", x=name_width, y=top + 4, width=length, height=ROW - 8, class_=f"fill-{row.style}"),
+            element(
+                "rect", x=name_width, y=top + 4, width=length, height=ROW - 8, class_=f"fill-{row.style}"
+            ),
             text(name_width + length + 6, top + 15, row.shown, "number"),
         ]
     return drawing(WIDTH, max(ROW * len(rows), ROW), label, *parts)
@@ -84,7 +86,9 @@ def shares(label: str, rows: Sequence[tuple[str, Sequence[int], str]], styles: S
     return drawing(WIDTH, ROW * len(rows), label, *parts)
 
 
-def histogram(label: str, names: Sequence[str], series: Sequence[Series], axis: str, every: int = 1) -> Markup:
+def histogram(
+    label: str, names: Sequence[str], series: Sequence[Series], axis: str, every: int = 1
+) -> Markup:
     """Upright bars of stacked counts.
 
     Args:
@@ -145,7 +149,7 @@ class Pair:
 
 
 def dots(label: str, rows: Sequence[Pair], lowest: float) -> Markup:
-    """Two dots a row on a logarithmic axis that ends at 1: a full one for ours, an open diamond for the paper's.
+    """Two marks a row on a logarithmic axis that ends at 1: a dot for ours, an open diamond for the paper's.
 
     Args:
         label: what the drawing shows.
@@ -175,9 +179,7 @@ def dots(label: str, rows: Sequence[Pair], lowest: float) -> Markup:
             )
         if row.paper:
             x = place(row.paper)
-            parts.append(
-                element("path", d=f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", class_="diamond")
-            )
+            parts.append(element("path", d=f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", class_="diamond"))
         if row.ours:
             parts.append(element("circle", cx=place(row.ours), cy=y, r=4, class_="dot"))
         shown = percent(row.ours, 1) if row.ours else "none"

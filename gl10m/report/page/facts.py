@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gl10m.manifest import parquet
 from gl10m.manifest.schema import SCENES, SPLITS
 from gl10m.scene.class_map import ClassMap
-from gl10m.storage.place import Place
+from gl10m.storage.place import Place, below
 from gl10m.store.layout import INDEXES
 from gl10m.store.reader import class_names
 
@@ -55,7 +55,7 @@ def names_of_classes(root: Place, largest: int) -> Names:
     Raises:
         StoreError: the index is damaged.
     """
-    if any((root / INDEXES).glob("[A-Z][A-Z].arrow")):
+    if below(root / INDEXES, "[A-Z][A-Z].arrow"):
         found = class_names(root)
         if largest < len(found):
             return Names(found, known=True)
@@ -87,7 +87,7 @@ def about(root: Place) -> dict[str, Any]:
     return found
 
 
-def splits_of(root: Place, scene_ids: pa.ChunkedArray) -> NDArray[np.object_] | None:
+def splits_of(root: Place, scene_ids: "pa.ChunkedArray[Any]") -> NDArray[np.object_] | None:
     """The split of each scene, UNSPLIT where it has none; None where the data set is not split.
 
     Raises:
@@ -97,9 +97,8 @@ def splits_of(root: Place, scene_ids: pa.ChunkedArray) -> NDArray[np.object_] | 
     if not path.exists():
         return None
     rows = parquet.read(path, SPLITS)
-    place = pc.index_in(scene_ids, value_set=rows["scene_id"].combine_chunks())
-    found = rows["split"].combine_chunks().take(place.combine_chunks())
-    return np.asarray(pc.fill_null(found, UNSPLIT).to_numpy(zero_copy_only=False))
+    split_of = dict(zip(rows["scene_id"].to_pylist(), rows["split"].to_pylist(), strict=True))
+    return np.array([split_of.get(name) or UNSPLIT for name in scene_ids.to_pylist()], object)
 
 
 def split_order(names: Sequence[str]) -> list[str]:
@@ -108,16 +107,15 @@ def split_order(names: Sequence[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (first.get(name, len(first)), name))
 
 
-def label_matrix(class_ids: pa.ChunkedArray, classes: int) -> NDArray[np.bool_]:
+def label_matrix(class_ids: "pa.ChunkedArray[Any]", classes: int) -> NDArray[np.bool_]:
     """Which scene carries which class: shape (scenes, classes)."""
-    lists = pa.chunked_array(class_ids).combine_chunks() if class_ids.num_chunks != 1 else class_ids.chunk(0)
-    matrix = np.zeros((len(lists), classes), np.bool_)
-    scene = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
-    matrix[scene, lists.flatten().to_numpy(zero_copy_only=False)] = True
+    matrix = np.zeros((len(class_ids), classes), np.bool_)
+    scene = np.repeat(np.arange(len(class_ids)), pc.list_value_length(class_ids).fill_null(0).to_numpy())
+    matrix[scene, pc.list_flatten(class_ids).to_numpy()] = True
     return matrix
 
 
-def largest_class(class_ids: pa.ChunkedArray) -> int:
+def largest_class(class_ids: "pa.ChunkedArray[Any]") -> int:
     """The largest class id that any scene carries; -1 without any."""
     found = pc.max(pc.list_flatten(class_ids)).as_py()
     return -1 if found is None else int(found)

@@ -5,6 +5,7 @@ import io
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from markupsafe import Markup
 from PIL import Image
 
@@ -39,12 +40,15 @@ def sample_section(root: Place, wanted: int) -> Section:
         StoreError: an image is damaged.
     """
     about = (
-        "Left: Sentinel-2 at 10 m. Right: the 100 NAIP tiles of the same ground, shrunk to 5 m a pixel for this page; "
-        "`gl10m view` shows them whole. Near 40° N a scene is 2.05 km wide and 2.66 km high: both are drawn square, as stored."
+        "Left: Sentinel-2 at 10 m. Right: the 100 NAIP tiles of the same ground, shrunk to 5 m a pixel for "
+        "this page; `gl10m view` shows them whole. Near 40° N a scene is 2.05 km wide and 2.66 km high: both are "
+        "drawn square, as stored."
     )
     chosen = _choose(root, wanted)
     if not chosen:
-        words = "No sample was asked for." if not wanted else "There is no scene to show: the funnel says why."
+        words = (
+            "No sample was asked for." if not wanted else "There is no scene to show: the funnel says why."
+        )
         return Section(anchor="samples", title="Sample scenes", about=about, notices=(words,))
     names = names_of_classes(root, _largest(root)).names
     pictures: list[dict[str, object]] = []
@@ -79,7 +83,7 @@ def _choose(root: Place, wanted: int) -> list[dict[str, Any]]:
     table = scenes(root, columns)
     if not wanted or not table.num_rows:
         return []
-    sizes = np.diff(table["class_ids"].combine_chunks().offsets.to_numpy())
+    sizes = pc.list_value_length(table["class_ids"]).to_numpy()
     rank = np.argsort(-sizes, kind="stable")[: max(4096, wanted)]
     rows = sorted(table.take(rank).to_pylist(), key=lambda row: (-len(row["class_ids"]), row["scene_id"]))
     seen: set[str] = set()

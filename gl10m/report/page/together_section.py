@@ -31,12 +31,14 @@ def together_section(root: Place) -> Section:
     names = names_of_classes(root, largest_class(labels)).names
     matrix = label_matrix(labels, len(names)).astype(np.float32)
     both = (matrix.T @ matrix).astype(np.int64)
-    order = sorted(np.flatnonzero(both.diagonal()).tolist(), key=lambda number: (-both[number, number], number))
+    order = sorted(
+        np.flatnonzero(both.diagonal()).tolist(), key=lambda number: (-both[number, number], number)
+    )
     both = both[np.ix_(order, order)]
     found = [names[number] for number in order]
     about = (
-        "Read a row: of the scenes with the class at its left, the share that also carries the class of the column. "
-        "Classes run from the most to the least frequent; those that never occur are left out."
+        "Read a row: of the scenes with the class at its left, the share that also carries the class of the "
+        "column. Classes run from the most to the least frequent; those that never occur are left out."
     )
     if not found:
         return Section(
@@ -50,8 +52,8 @@ def together_section(root: Place) -> Section:
             Figure(
                 title="Share of the row's scenes that also carry the column's class",
                 drawing=_matrix(both, found),
-                note="Five steps, pale to dark: up to 5, 15, 30, 60 and 100 %. Point at a cell, or go to the matrix with "
-                "Tab and move with the arrow keys, to read its numbers.",
+                note="Five steps, pale to dark: up to 5, 15, 30, 60 and 100 %. Point at a cell, or go to the "
+                "matrix with Tab and move with the arrow keys, to read its numbers.",
                 table=_pairs(both, found),
                 wide=True,
             ),
