@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
-from gl10m.manifest.columns import values
 from gl10m.manifest.schema import SCENES
 from gl10m.report.page.facts import (
     UNSPLIT,
@@ -50,6 +49,8 @@ TOLD: Final = [
 
 MOST_SPLITS: Final = 250
 """Splits that the list tells apart."""
+
+EPOCH: Final = date(1970, 1, 1)
 
 NO_DAY: Final = -32_768
 """Stands for a missing date."""
@@ -107,12 +108,14 @@ class Catalogue:
     def listed(self) -> dict[str, object]:
         """What the page needs to list and filter: columns, one value a scene."""
         labels = label_matrix(self._table["class_ids"], len(self.classes))
-        states = sorted({str(state) for state in self._table["state"].to_pylist()})
+        in_state = [str(state) for state in self._table["state"].to_pylist()]
+        states = sorted(set(in_state))
+        number = {state: place for place, state in enumerate(states)}
         split_names = split_order(self._splits.tolist())[:MOST_SPLITS]
         return {
             "ids": self._table["scene_id"].to_pylist(),
             "states": states,
-            "state": _base64(np.searchsorted(states, values(self._table, "state")).astype("<u2")),
+            "state": _base64(np.array([number[state] for state in in_state], "<u2")),
             "splits": split_names,
             "split": _base64(_numbers(split_names, self._splits)),
             "classes": list(self.classes),
@@ -127,19 +130,21 @@ class Catalogue:
         """Day of the Sentinel-2 image, days since 1970."""
         if "sentinel2_date" in self.missing:
             return np.full(len(self), NO_DAY, "<i2")
-        days = (
-            self._table["sentinel2_date"].cast(pa.int32()).fill_null(pa.scalar(NO_DAY, pa.int32())).to_numpy()
+        days = np.array(
+            [
+                NO_DAY if day is None else (day - EPOCH).days
+                for day in self._table["sentinel2_date"].to_pylist()
+            ]
         )
-        clipped: NDArray[np.int16] = np.clip(days, NO_DAY, -NO_DAY - 1).astype("<i2")
-        return clipped
+        bounded: NDArray[np.int16] = np.clip(days, NO_DAY, -NO_DAY - 1).astype("<i2")
+        return bounded
 
     def _notes(self) -> list[str]:
         notes = []
         if self.missing:
             notes.append(
-                f"manifests/scenes.parquet lacks the columns {', '.join(self.missing)}; they are not "
-                f"shown. Build the "
-                "data set again to have them."
+                f"manifests/scenes.parquet lacks the columns {', '.join(self.missing)}; they are not shown. "
+                "Build the data set again to have them."
             )
         if not self.is_split:
             notes.append("The data set is not split yet: `gl10m split` makes one.")

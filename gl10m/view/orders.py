@@ -14,8 +14,10 @@ from gl10m.scene.grid import TILES
 COLUMNS: Final = ("scene_id", "rank", "tile")
 """Columns of an order file: one row a tile that is bought; rank 0 is bought first."""
 
+SCHEMA: Final = pa.schema({"scene_id": pa.string(), "rank": pa.int64(), "tile": pa.int64()})
+
 MAX_ROWS: Final = 50_000_000
-"""A file that claims more rows is refused before it is read; the paper's data set has 10,402,000 tiles."""
+"""An order file that claims more rows is refused unread; the paper's data set has 10,402,000 tiles."""
 
 
 class OrderFileError(ValueError):
@@ -92,16 +94,10 @@ def _read(path: Path) -> pa.Table:
             if missing:
                 raise OrderFileError(
                     f"{path} lacks the columns {', '.join(missing)}; an order file has "
-                    f"{', '.join(COLUMNS)}, one "
-                    "row a tile, rank 0 first"
+                    f"{', '.join(COLUMNS)}, one row a tile, rank 0 first"
                 )
             table = file.read(columns=list(COLUMNS))
-        kinds: list[tuple[str, pa.DataType]] = [
-            ("scene_id", pa.string()),
-            ("rank", pa.int64()),
-            ("tile", pa.int64()),
-        ]
-        return table.cast(pa.schema(kinds))
+        return table.cast(SCHEMA)
     except (pa.ArrowException, OSError) as error:
         raise OrderFileError(f"{path} cannot be read as an order file ({error})") from error
 

@@ -2,8 +2,7 @@
 
 The manifests hold which class meets which tile, not the polygons: those stand in the journal of the build,
 `.gl10m/stages/<region>/classes-<key>.kept.parquet`, schema LABELLED_POLYGONS. Where the journal is gone, or
-its
-table too large to hold, the viewer shows tiles.
+its table too large to hold, the viewer shows tiles.
 """
 
 from dataclasses import dataclass

@@ -76,7 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._send(HTTPStatus.OK, answer.kind, answer.content)
 
-    do_HEAD = do_GET  # noqa: N815 - the name is the library's
+    def do_HEAD(self) -> None:
+        """Answer a request for the headers alone."""
+        self.do_GET()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
         """Say nothing of every request."""

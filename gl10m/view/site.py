@@ -1,14 +1,13 @@
 """The files of the viewer, made when asked for: the same names whether they are served or written.
 
 The page is index.html with view.js and view.css. scenes.js is the list; scene-7/about.js tells of its eighth
-scene,
-scene-7/lr.jpg and scene-7/00.jpg to 99.jpg are its images. Data are scripts, since a page that was opened
-from a file
-may not fetch.
+scene, scene-7/lr.jpg and scene-7/00.jpg to 99.jpg are its images. Data are scripts, since a page that was
+opened from a file may not fetch.
 """
 
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ from gl10m.manifest.provenance import LICENCES
 from gl10m.report.page.facts import about
 from gl10m.report.page.markup import asset, embedded
 from gl10m.scene.grid import TILES
-from gl10m.storage.place import Place
+from gl10m.storage.place import Place, below
 from gl10m.store.byte_source import byte_source
 from gl10m.store.layout import INDEXES, index_path
 from gl10m.store.reader import DataSetNotFoundError, RegionReader, SceneNotFoundError, open_index
@@ -31,6 +30,8 @@ POLICY: Final = (
     "form-action 'none'"
 )
 """What the page may load: its own files and nothing else."""
+
+JAVASCRIPT: Final = "text/javascript; charset=utf-8"
 
 _SCENE_FILE = re.compile(r"scene-([0-9]{1,8})/(about\.js|lr\.jpg|[0-9]{2}\.jpg)")
 
@@ -59,7 +60,7 @@ class Site:
         self._polygons = Polygons(root)
         self._source = byte_source(root)
         self._readers: dict[str, tuple[RegionReader, dict[str, int]]] = {}
-        self._list: bytes | None = None
+        self._list: str | None = None
         self._opening = threading.Lock()
 
     def names(self) -> list[str]:
@@ -68,25 +69,23 @@ class Site:
         own = [f"scene-{place}/{name}" for place in range(len(self.catalogue)) for name in images]
         return ["index.html", "view.js", "view.css", "icon.svg", "scenes.js", *own]
 
-    def answer(self, name: str) -> Answer | None:  # noqa: PLR0911 - one for each file
+    def answer(self, name: str) -> Answer | None:
         """The file of this name; None where the viewer has none. No name is ever a path on a disk.
 
         Raises:
             StoreError: an image is damaged.
             FileNotFoundError: a shard or an index is missing.
         """
-        if name == "index.html":
-            return Answer("text/html; charset=utf-8", self._page().encode())
-        if name == "view.js":
-            return Answer("text/javascript; charset=utf-8", viewer_asset(name).encode())
-        if name == "view.css":
-            return Answer("text/css; charset=utf-8", (asset("page.css") + viewer_asset(name)).encode())
-        if name == "icon.svg":
-            return Answer("image/svg+xml", viewer_asset(name).encode())
-        if name == "scenes.js":
-            if self._list is None:
-                self._list = _script("scenes", self._scenes())
-            return Answer("text/javascript; charset=utf-8", self._list)
+        own: dict[str, tuple[str, Callable[[], str]]] = {
+            "index.html": ("text/html; charset=utf-8", self._page),
+            "view.js": (JAVASCRIPT, lambda: viewer_asset("view.js")),
+            "view.css": ("text/css; charset=utf-8", lambda: asset("page.css") + viewer_asset("view.css")),
+            "icon.svg": ("image/svg+xml", lambda: viewer_asset("icon.svg")),
+            "scenes.js": (JAVASCRIPT, self._scenes),
+        }
+        if name in own:
+            kind, make = own[name]
+            return Answer(kind, make().encode())
         match = _SCENE_FILE.fullmatch(name)
         if match is None or int(match[1]) >= len(self.catalogue):
             return None
@@ -110,19 +109,23 @@ class Site:
             if isinstance(terms, dict) or name in LICENCES
         ]
 
-    def _scenes(self) -> dict[str, object]:
-        return {**self.catalogue.listed(), "orders": [order.name for order in self.orders]}
+    def _scenes(self) -> str:
+        with self._opening:
+            if self._list is None:
+                orders = [order.name for order in self.orders]
+                self._list = _script("scenes", {**self.catalogue.listed(), "orders": orders})
+        return self._list
 
     def _of_scene(self, place: int, name: str) -> Answer | None:
         row = self.catalogue.about(place)
         if name == "about.js":
-            return Answer("text/javascript; charset=utf-8", _script("about", self._about(place, row)))
+            return Answer(JAVASCRIPT, _script("about", self._about(place, row)).encode())
         try:
             reader, number = self._find(row["state"], row["scene_id"])
         except (DataSetNotFoundError, SceneNotFoundError):
             return None
         tile = None if name == "lr.jpg" else int(name[:2])
-        return Answer("image/jpeg", reader.encoded(number, [tile])[0])
+        return Answer("image/jpeg", reader.encoded(number, tile))
 
     def _about(self, place: int, row: dict[str, Any]) -> dict[str, object]:
         told = {name: plain(value) for name, value in row.items()}
@@ -172,14 +175,13 @@ class Site:
         if scene_id not in rows:
             raise SceneNotFoundError(
                 f"the index of {region} has no scene {scene_id}, which the manifest names. `gl10m verify` "
-                f"tells what "
-                "else does not fit."
+                "tells what else does not fit."
             )
         return reader, rows[scene_id]
 
     def _open(self, region: str) -> tuple[RegionReader, dict[str, int]]:
         # Compared with the names that are there: a region of the manifest is never made a path.
-        if region not in {path.stem for path in (self.root / INDEXES).glob("[A-Z][A-Z].arrow")}:
+        if region not in {path.stem for path in below(self.root / INDEXES, "[A-Z][A-Z].arrow")}:
             raise DataSetNotFoundError(
                 f"{self.root} has no index of {region}, so that its images cannot be found. Run the same "
                 "`gl10m build` again, which makes it from the shards."
@@ -189,6 +191,6 @@ class Site:
         return RegionReader(index, self._source), rows
 
 
-def _script(call: str, value: dict[str, object]) -> bytes:
+def _script(call: str, value: dict[str, object]) -> str:
     """Data as a call of the page's own function."""
-    return f"gl10m.{call}({embedded(value)});\n".encode()
+    return f"gl10m.{call}({embedded(value)});\n"

@@ -30,7 +30,7 @@ def write_static(site: Site, folder: Path) -> int:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FolderTakenError(
             f"the viewer is written into a new or an empty folder; {folder} is neither. Name another, or "
-            f"empty it."
+            "empty it."
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f"{TEMPORARY}{uuid.uuid4().hex}-{folder.name}")

@@ -1,4 +1,4 @@
-"""The charts of the report, as SVG. Meaning is never in colour alone: shapes and words carry it too.
+"""The charts of the report, as SVG. Meaning is never in colour alone: patterns, shapes and words carry it.
 
 Units are those of a phone's screen: a chart is 420 wide, so that its letters can be read there.
 """
@@ -149,7 +149,7 @@ class Pair:
 
 
 def dots(label: str, rows: Sequence[Pair], lowest: float) -> Markup:
-    """Two marks a row on a logarithmic axis up to 1: a full dot for ours, an open diamond for the paper's.
+    """Two marks a row on a logarithmic axis that ends at 1: a dot for ours, an open diamond for the paper's.
 
     Args:
         label: what the drawing shows.

@@ -13,7 +13,7 @@ from gl10m.report.page.facts import (
     scenes,
     splits_of,
 )
-from gl10m.report.page.numbers import count, percent
+from gl10m.report.page.numbers import NOTHING, count, percent
 from gl10m.report.page.section import DataTable, Figure, Section
 from gl10m.scene.class_map import ClassMap
 from gl10m.storage.place import Place
@@ -42,16 +42,15 @@ def class_section(root: Place) -> Section:
     if not chosen.any():
         chosen, basis = np.ones(len(matrix), np.bool_), "all"
     found = matrix[chosen].sum(axis=0)
-    figures, table_rows = _figures(names, found, int(chosen.sum())), _rows(names, found, int(chosen.sum()))
     total, scene_count = int(found.sum()), int(chosen.sum())
-    mean = f"{total / scene_count:.1f}" if scene_count else "-"
+    figures, table_rows = _figures(names, found, scene_count), _rows(names, found, scene_count)
+    mean = f"{total / scene_count:.1f}" if scene_count else NOTHING
     return Section(
         anchor="classes",
         title="Classes",
         about=f"{int((found > 0).sum())} of {len(names.names)} classes occur. {count(total)} labels on "
-        f"{count(scene_count)} scenes ({basis}), {mean} a scene; the paper has 6.2. Filled dot: share of "
-        f"this "
-        "data set's scenes that carry the class. Open diamond: the paper's share. The axis is logarithmic.",
+        f"{count(scene_count)} scenes ({basis}), {mean} a scene; Figure 6 has 6.2. Filled dot: share of these "
+        "scenes that carry the class. Open diamond: the paper's share. The axis is logarithmic.",
         notices=_notices(names, basis),
         figures=(
             *figures,
@@ -75,13 +74,11 @@ def _honesty() -> str:
     counts = figure_6()
     scenes_there = _scenes_in_figure_6()
     return (
-        "Figure 6 is a picture: the paper's text and tables print no count of any class. The counts used "
-        "here are "
-        f"those of the class map (paper_count), taken from that picture: {count(sum(counts.values()))} "
-        f"labels over "
-        f"the {count(scenes_there)} scenes of train and val in Table 5. Nothing in the text confirms them "
-        f"one by "
-        "one. Shares are compared, since data sets of different size have different counts."
+        "Figure 6 is a picture: the paper's text and tables print no count of any class. The counts here "
+        "are those of the class map (paper_count), taken from that picture: "
+        f"{count(sum(counts.values()))} labels over the {count(scenes_there)} scenes of train and val in "
+        "Table 5. Nothing in the text confirms them one by one. Shares are compared, since data sets of "
+        "different size have different counts."
     )
 
 
@@ -103,9 +100,8 @@ def _notices(names: Names, basis: str) -> tuple[str, ...]:
     found = []
     if not names.known:
         found.append(
-            "The names of the classes are not at hand: the data set has no index, and was not made with "
-            "the class "
-            "map of this gl10m. Classes are shown by number."
+            "The names of the classes are not at hand: the data set has no index, and was not made with the "
+            "class map of this gl10m. Classes are shown by number."
         )
     if basis == "all":
         found.append(

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from gl10m.report.page.charts import Series, histogram
 from gl10m.report.page.facts import scenes
-from gl10m.report.page.numbers import count, percent
+from gl10m.report.page.numbers import NOTHING, count, percent
 from gl10m.report.page.section import DataTable, Figure, Section
 from gl10m.scene.acquisition import DAYS_EACH_SIDE
 from gl10m.storage.place import Place
@@ -30,23 +31,20 @@ def date_section(root: Place) -> Section:
     table = scenes(root, ["naip_date", "sentinel2_date", "days_between", "fallback"])
     days = table["days_between"].to_numpy()
     fallback = table["fallback"].to_numpy().astype(np.bool_)
-    middle = f"{np.median(np.abs(days)):.0f} days" if len(days) else "-"
+    fallbacks = int(fallback.sum())
+    middle = f"{np.median(np.abs(days)):.0f} days" if len(days) else NOTHING
     return Section(
         anchor="dates",
         title="Dates",
-        about=f"The Sentinel-2 image nearest to the NAIP image within {DAYS_EACH_SIDE} days is taken; "
-        "where there is "
-        f"none, the nearest of the whole of 2023, and the scene is marked fallback (paper, A.2). Here "
-        f"{count(int(fallback.sum()))} of {count(len(days))} scenes "
-        f"({percent(int(fallback.sum()), len(days))}) are "
-        f"fallbacks; half of all gaps are at most {middle}.",
+        about=f"The Sentinel-2 image nearest to the NAIP image within {DAYS_EACH_SIDE} days is taken; where "
+        "there is none, the nearest of the whole of 2023, and the scene is marked fallback (paper, A.2). Here "
+        f"{count(fallbacks)} of {count(len(days))} scenes ({percent(fallbacks, len(days))}) are fallbacks; "
+        f"half of all gaps are at most {middle}.",
         figures=(_gaps(days, fallback), _months(table)),
     )
 
 
-def _gaps(
-    days: "np.ndarray[tuple[int], np.dtype[np.int16]]", fallback: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
-) -> Figure:
+def _gaps(days: NDArray[np.int16], fallback: NDArray[np.bool_]) -> Figure:
     first = int(np.floor(days.min() / BIN_DAYS)) if len(days) else 0
     last = int(np.floor(days.max() / BIN_DAYS)) if len(days) else 0
     edges = np.arange(first, last + 2) * BIN_DAYS
@@ -96,7 +94,7 @@ def _months(table: pa.Table) -> Figure:
 
 
 def _by_month(days: "pa.ChunkedArray[Any]") -> dict[str, int]:
-    return dict(Counter(str(month) for month in pc.strftime(days, "%Y-%m").to_pylist() if month is not None))
+    return Counter(str(month) for month in pc.strftime(days, "%Y-%m").to_pylist() if month is not None)
 
 
 def _all_months(found: Sequence[str]) -> list[str]:

@@ -11,10 +11,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
-from gl10m.manifest.columns import values
 from gl10m.manifest.schema import SCENES, SPLITS
 from gl10m.scene.class_map import ClassMap
-from gl10m.storage.place import Place
+from gl10m.storage.place import Place, below
 from gl10m.store.layout import INDEXES
 from gl10m.store.reader import class_names
 
@@ -56,7 +55,7 @@ def names_of_classes(root: Place, largest: int) -> Names:
     Raises:
         StoreError: the index is damaged.
     """
-    if any((root / INDEXES).glob("[A-Z][A-Z].arrow")):
+    if below(root / INDEXES, "[A-Z][A-Z].arrow"):
         found = class_names(root)
         if largest < len(found):
             return Names(found, known=True)
@@ -98,8 +97,8 @@ def splits_of(root: Place, scene_ids: "pa.ChunkedArray[Any]") -> NDArray[np.obje
     if not path.exists():
         return None
     rows = parquet.read(path, SPLITS)
-    split_of = dict(zip(values(rows, "scene_id"), values(rows, "split"), strict=True))
-    return np.array([split_of.get(name, UNSPLIT) for name in scene_ids.to_pylist()], object)
+    split_of = dict(zip(rows["scene_id"].to_pylist(), rows["split"].to_pylist(), strict=True))
+    return np.array([split_of.get(name) or UNSPLIT for name in scene_ids.to_pylist()], object)
 
 
 def split_order(names: Sequence[str]) -> list[str]:
@@ -110,9 +109,9 @@ def split_order(names: Sequence[str]) -> list[str]:
 
 def label_matrix(class_ids: "pa.ChunkedArray[Any]", classes: int) -> NDArray[np.bool_]:
     """Which scene carries which class: shape (scenes, classes)."""
-    sizes = pc.list_value_length(class_ids).to_numpy()
-    matrix = np.zeros((len(sizes), classes), np.bool_)
-    matrix[np.repeat(np.arange(len(sizes)), sizes), pc.list_flatten(class_ids).to_numpy()] = True
+    matrix = np.zeros((len(class_ids), classes), np.bool_)
+    scene = np.repeat(np.arange(len(class_ids)), pc.list_value_length(class_ids).fill_null(0).to_numpy())
+    matrix[scene, pc.list_flatten(class_ids).to_numpy()] = True
     return matrix
 
 

@@ -188,7 +188,7 @@ def _by_state(funnel: pa.Table, states: Sequence[str]) -> Figure:
     order = [*[stage for stage in STAGES if stage in kept], *sorted(set(kept) - set(STAGES))]
     last = kept.get("consistency", {})
     drawn = [Bar(state, last.get(state, 0), count(last.get(state, 0))) for state in states]
-    rows: list[tuple[str | int, ...]] = [
+    rows: list[Sequence[Cell]] = [
         (stage, *(kept[stage].get(state, 0) for state in states)) for stage in order
     ]
     return Figure(

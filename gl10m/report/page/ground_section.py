@@ -2,6 +2,7 @@
 
 import base64
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from gl10m.report.page.facts import (
 )
 from gl10m.report.page.numbers import count
 from gl10m.report.page.projection import plane_of, project, project_geometry, state_outlines
-from gl10m.report.page.section import DataTable, Figure, Section
+from gl10m.report.page.section import Cell, DataTable, Figure, Section
 from gl10m.storage.place import Place
 
 STEPS = 65_535
@@ -58,9 +59,8 @@ def ground_section(root: Place) -> Section:
     return Section(
         anchor="map",
         title="Map",
-        about="Each mark is a scene, a square of 0.024° that is far smaller than the mark. Colour and "
-        "shape tell its split. "
-        "Lines show the ground of each sensor's items.",
+        about="Each mark is a scene, a square of 0.024° that is far smaller than the mark. Colour and shape "
+        "tell its split. Lines show the ground of each sensor's items.",
         notices=tuple(notices),
         figures=(
             Figure(
@@ -79,7 +79,7 @@ def _by_state(table: pa.Table, splits: NDArray[np.object_]) -> DataTable:
     names = split_order(splits.tolist())
     counted = Counter(zip(table["state"].to_pylist(), splits.tolist(), strict=True))
     states = sorted({str(state) for state, _ in counted})
-    rows: list[tuple[str | int, ...]] = [
+    rows: list[Sequence[Cell]] = [
         (state, *(counted[state, name] for name in names), sum(counted[state, name] for name in names))
         for state in states
     ]

@@ -1,5 +1,8 @@
 """Numbers as people read them."""
 
+NOTHING = "-"
+"""What stands for a number that does not exist."""
+
 
 def count(number: float) -> str:
     """12,345."""
@@ -7,8 +10,8 @@ def count(number: float) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """12.3 %, or a dash where there is no whole."""
-    return f"{100 * part / whole:.1f} %" if whole else "-"
+    """12.3 %, or NOTHING where there is no whole."""
+    return f"{100 * part / whole:.1f} %" if whole else NOTHING
 
 
 def short(number: float) -> str:

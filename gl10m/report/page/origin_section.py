@@ -11,9 +11,9 @@ from gl10m.report.page.facts import about
 from gl10m.report.page.markup import render
 from gl10m.report.page.numbers import count
 from gl10m.report.page.section import DataTable, Figure, Section
-from gl10m.storage.place import Place
-from gl10m.store.layout import index_path
-from gl10m.store.reader import open_index, regions_of
+from gl10m.storage.place import Place, below
+from gl10m.store.layout import INDEXES
+from gl10m.store.reader import open_index
 
 
 def origin_section(root: Place) -> Section:
@@ -35,7 +35,7 @@ def origin_section(root: Place) -> Section:
     return Section(
         anchor="origin",
         title="Provenance and licences",
-        about="All of this stands in the metadata of every manifest and shard: it travels with the files.",
+        about="All of this stands in the metadata of the manifests and shards: it travels with the files.",
         body=Markup(  # noqa: S704 - rendered with autoescape
             render(
                 "origin.html.j2",
@@ -84,8 +84,8 @@ def _split_rule(root: Place) -> list[tuple[str, str | None]]:
 def _shards(root: Place) -> list[tuple[str, int, str]]:
     return [
         (shard.name, shard.size, shard.sha256)
-        for region in regions_of(root)
-        for shard in open_index(index_path(root, region)).shards
+        for path in below(root / INDEXES, "[A-Z][A-Z].arrow")
+        for shard in open_index(path).shards
     ]
 
 

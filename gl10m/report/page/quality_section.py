@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gl10m.manifest import parquet
 from gl10m.report.page.charts import Series, histogram
 from gl10m.report.page.facts import scenes
-from gl10m.report.page.numbers import count, round_up
+from gl10m.report.page.numbers import NOTHING, count, round_up
 from gl10m.report.page.section import DataTable, Figure, Section
 from gl10m.scene.grid import TILES
 from gl10m.storage.place import Place
@@ -44,8 +44,7 @@ def quality_section(root: Place) -> Section:
         anchor="quality",
         title="Cloud and black pixels",
         about="What is left after quality control. A scene with more than a quarter of black pixels in the "
-        "LR image "
-        "or in any HR tile is let go (paper, A.3), unless the build was configured otherwise.",
+        "LR image or in any HR tile is let go (paper, A.3), unless the build was configured otherwise.",
         figures=tuple(figures),
         notices=tuple(notices),
     )
@@ -68,12 +67,11 @@ def _distribution(title: str, unit: str, values: NDArray[np.float64]) -> Figure:
     counts = np.histogram(values, edges)[0].tolist()
     names = [f"{edge:.3g}" for edge in edges[:-1]]
     none = int((values == 0).sum())
-    middle = f"{np.median(values):.2g}" if len(values) else "-"
+    middle = f"{np.median(values):.2g}" if len(values) else NOTHING
     return Figure(
         title=title,
         drawing=histogram(title, names, (Series("scenes", counts, "a"),), unit, 4),
-        note=f"{count(none)} of {count(len(values))} scenes have none; half have at most {middle} "
-        f"{unit.partition(' ')[0]}.",
+        note=f"{count(none)} of {count(len(values))} scenes have none; half have at most {middle} %.",
         table=DataTable(
             caption=f"{title}: {unit}",
             head=("from", "to", "scenes"),

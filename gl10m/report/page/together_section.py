@@ -37,9 +37,8 @@ def together_section(root: Place) -> Section:
     both = both[np.ix_(order, order)]
     found = [names[number] for number in order]
     about = (
-        "Read a row: of the scenes with the class at its left, the share that also carries the class of "
-        "the column. "
-        "Classes run from the most to the least frequent; those that never occur are left out."
+        "Read a row: of the scenes with the class at its left, the share that also carries the class of the "
+        "column. Classes run from the most to the least frequent; those that never occur are left out."
     )
     if not found:
         return Section(
@@ -54,8 +53,7 @@ def together_section(root: Place) -> Section:
                 title="Share of the row's scenes that also carry the column's class",
                 drawing=_matrix(both, found),
                 note="Five steps, pale to dark: up to 5, 15, 30, 60 and 100 %. Point at a cell, or go to the "
-                "matrix with "
-                "Tab and move with the arrow keys, to read its numbers.",
+                "matrix with Tab and move with the arrow keys, to read its numbers.",
                 table=_pairs(both, found),
                 wide=True,
             ),
