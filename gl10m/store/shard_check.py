@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from gl10m.manifest.columns import where
 from gl10m.manifest.schema import STORED
@@ -97,19 +98,29 @@ def _check_images(shards: Path, file: str, index: RegionIndex, number: int) -> I
     """Read every image of a shard by its byte range, compare its checksum and decode it."""
     source = LocalFiles(shards)
     reader = RegionReader(index, source)
-    pixels = np.empty((1, SIDE, SIDE, 3), np.uint8)
+    pixels = np.empty((TILES, SIDE, SIDE, 3), np.uint8)
     for row in np.flatnonzero(index.column("shard") == number).tolist():
         scene = index.rows["scene_id"][row].as_py()
-        # One by one, so that a damaged LR image hides no damaged tile.
-        for tile in (None, *range(TILES)):
-            try:
-                if tile is None:
-                    reader.lr(row, pixels[0])
-                else:
-                    reader.hr(row, [tile], pixels[:1])
-            except StoreError as error:
-                yield Problem(file, scene, without_remedy(error), REMEDY)
+        try:
+            reader.lr(row, pixels[0])
+        except StoreError as error:
+            yield Problem(file, scene, without_remedy(error), REMEDY)
+        try:
+            reader.hr(row, range(TILES), pixels)
+        except StoreError:
+            yield from _damaged_tiles(reader, row, file, scene, pixels[:1])
     source.close()
+
+
+def _damaged_tiles(
+    reader: RegionReader, row: int, file: str, scene: str | None, pixels: NDArray[np.uint8]
+) -> Iterator[Problem]:
+    """Each damaged tile of a scene that has one."""
+    for tile in range(TILES):
+        try:
+            reader.hr(row, [tile], pixels)
+        except StoreError as error:
+            yield Problem(file, scene, without_remedy(error), REMEDY)
 
 
 def _check_bytes(local: Path, file: str, index: RegionIndex, number: int) -> Iterator[Problem]:
