@@ -1,10 +1,12 @@
-"""The real scheduler and the real loop of the build over simulated stages, at 8 to 512 workers. See scheduling.py.
+"""The real scheduler and the real loop of the build over simulated stages, at 8 to 512 workers.
 
     python benchmarks/scheduling_simulation.py run --built ROOT --costs COSTS.json --workers 512 [--faster 1]
-    python benchmarks/scheduling_simulation.py workers --scheduler-file FILE --count 256     (started by the first)
+    python benchmarks/scheduling_simulation.py workers --scheduler-file FILE --count 256     (started by the
+    first)
 
 The scheduler is `dask scheduler` in a process of its own. The driver draws batches as a build does, with the
-rows and items of a real build (ROOT), and runs them through `pipelines.execution.tasks.run`. Workers are Dask's
+rows and items of a real build (ROOT), and runs them through `pipelines.execution.tasks.run`. Workers are
+Dask's
 own `Worker` objects, hundreds in a process, each with one place to work in; in the place of the stages they
 sleep, without a thread, for durations recorded from a real build. `--faster F` divides the durations by F, so
 that a scheduler of few workers is asked for as many tasks a second as one of F times as many.
@@ -106,9 +108,16 @@ class Sleeper(Executor):
 
 async def work(file: str, count: int) -> None:
     """Workers in one process, until the scheduler goes."""
-    address = json.loads(Path(file).read_text(encoding="utf-8"))["address"]
+    address = json.loads(Path(file).read_text(encoding="utf-8"))["address"]  # noqa: ASYNC240 - before all else
     workers = [
-        Worker(address, nthreads=1, memory_limit=0, executor=Sleeper(), dashboard=False, local_directory=file + ".d")
+        Worker(
+            address,
+            nthreads=1,
+            memory_limit=0,
+            executor=Sleeper(),
+            dashboard=False,
+            local_directory=file + ".d",
+        )
         for _ in range(count)
     ]
     for some in range(0, count, 32):
@@ -119,7 +128,9 @@ async def work(file: str, count: int) -> None:
 def drawn(built: Path, size: int, region: str) -> Iterator[Batch]:
     """As many batches as the paper's candidates make: those of a real build, over and over."""
     stages = built / ".gl10m" / "stages" / region
-    matched = pq.read_table(next(stages.glob("matching-*.kept.parquet"))).select(MATCHED.names).cast(MATCHED.schema)
+    matched = (
+        pq.read_table(next(stages.glob("matching-*.kept.parquet"))).select(MATCHED.names).cast(MATCHED.schema)
+    )
     items = pq.read_table(next(stages.glob("items-*.parquet"))).select(ITEMS.names).cast(ITEMS.schema)
     names = matched["scene_id"].to_pylist()
     fetching.SMALLEST = fetching.LARGEST = size
@@ -133,7 +144,7 @@ def drawn(built: Path, size: int, region: str) -> Iterator[Batch]:
         ids = rows["scene_id"].to_pylist()
         yield Batch(
             region=region,
-            keys={name: f"{number:020d}" for name in [f"{number}-{name}" for name in ids]},
+            keys=dict.fromkeys([f"{number}-{name}" for name in ids], f"{number:020d}"),
             matched=rows,
             items=named,
             sources=sources,
@@ -161,7 +172,10 @@ def simulate(asked: argparse.Namespace) -> dict[str, Any]:
     durations = json.loads(asked.costs.read_text(encoding="utf-8"))
     if asked.empty:
         durations = {"kept": [0.0], "rejected": [0.0]}
-    clocks = {f"DASK_{name.replace('.', '__').replace('-', '_').upper()}": str(value) for name, value in LOCAL.items()}
+    clocks = {
+        f"DASK_{name.replace('.', '__').replace('-', '_').upper()}": str(value)
+        for name, value in LOCAL.items()
+    }
     clocks["DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING"] = str(asked.stealing == "on")
     env = {**os.environ, **clocks, "PYTHONPATH": str(Path(__file__).parent)}
     with tempfile.TemporaryDirectory() as folder:
@@ -175,7 +189,9 @@ def simulate(asked: argparse.Namespace) -> dict[str, Any]:
         here = [sys.executable, __file__, "workers", "--scheduler-file", str(file), "--count", str(each)]
         holders = [subprocess.Popen(here, **quiet) for _ in range(PROCESSES)]  # type: ignore[call-overload]
         try:
-            with Client(str(json.loads(file.read_text(encoding="utf-8"))["address"]), set_as_default=False) as client:
+            with Client(
+                str(json.loads(file.read_text(encoding="utf-8"))["address"]), set_as_default=False
+            ) as client:
                 client.wait_for_workers(asked.workers, timeout=240)
                 return _measured(client, durations, asked, [scheduler.pid], [each.pid for each in holders])
         finally:
@@ -185,14 +201,19 @@ def simulate(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def _measured(
-    client: Client, durations: dict[str, list[float]], asked: argparse.Namespace, scheduler: list[int], holders: list[int]
+    client: Client,
+    durations: dict[str, list[float]],
+    asked: argparse.Namespace,
+    scheduler: list[int],
+    holders: list[int],
 ) -> dict[str, Any]:
     before = [cpu_of(process) for process in scheduler + holders]
     driver, begun, slept, tasks = time.process_time(), time.monotonic(), 0.0, 0
     simulated = Simulated(durations, asked.faster)
     stopped = begun + asked.seconds
     for _, result in run(client, simulated, _until(stopped, drawn(asked.built, asked.batch, asked.state))):
-        assert not isinstance(result, TaskFailure), type(result.cause)
+        if isinstance(result, TaskFailure):
+            raise result.cause
         slept += result.seconds
         tasks += 1
     wall = time.monotonic() - begun

@@ -19,7 +19,9 @@ from gl10m.store.reader import EVERY_IMAGE, RegionIndex, RegionReader
 from gl10m.store.shard import open_shard, read_group
 from pipelines.execution.fragments import make_fragment
 from pipelines.execution.journal import Journal
-from pipelines.fetch import BATCH
+
+BATCH = 32
+"""Scenes of one fragment: some 100 MB."""
 
 
 def salvage(

@@ -14,7 +14,12 @@ from gl10m.scene.grid import TILES
 COLUMNS: Final = ("scene_id", "rank", "tile")
 """Columns of an order file: one row a tile that is bought; rank 0 is bought first."""
 
-SCHEMA: Final = pa.schema({"scene_id": pa.string(), "rank": pa.int64(), "tile": pa.int64()})
+_KINDS: list[tuple[str, pa.DataType]] = [
+    ("scene_id", pa.string()),
+    ("rank", pa.int64()),
+    ("tile", pa.int64()),
+]
+SCHEMA: Final = pa.schema(_KINDS)
 
 MAX_ROWS: Final = 50_000_000
 """An order file that claims more rows is refused unread; the paper's data set has 10,402,000 tiles."""

@@ -125,7 +125,7 @@ class Site:
         except (DataSetNotFoundError, SceneNotFoundError):
             return None
         tile = None if name == "lr.jpg" else int(name[:2])
-        return Answer("image/jpeg", reader.encoded(number, tile))
+        return Answer("image/jpeg", reader.encoded(number, [tile])[0])
 
     def _about(self, place: int, row: dict[str, Any]) -> dict[str, object]:
         told = {name: plain(value) for name, value in row.items()}

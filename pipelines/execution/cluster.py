@@ -149,14 +149,20 @@ def _local_cluster(workers: int) -> LocalCluster:
     loopback; by default Dask would open it to the network.
     """
     with _deaf_children(), dask.config.set(LOCAL):
-        return LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+            )
+        except (RuntimeError, OSError, TimeoutError) as error:
+            raise ClusterUnavailableError(
+                f"the worker processes did not start ({error}): one was killed, or there is too little memory. "
+                "Run the same command again, with a smaller --workers if it happens again."
+            ) from error
 
 
 @contextlib.contextmanager

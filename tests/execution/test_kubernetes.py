@@ -1,6 +1,7 @@
 """The Kubernetes recipe against the schemas of Kubernetes and of Dask's operator, and its commands for real.
 
-No cluster is had in a test: the manifests are checked, laid out by the operator's own code, and the command lines
+No cluster is had in a test: the manifests are checked, laid out by the operator's own code, and the command
+lines
 of their containers run in a network namespace, with the ports and names that they have in the cluster.
 """
 
@@ -78,7 +79,9 @@ def test_the_policy_lets_in_those_whom_the_operator_labels() -> None:
     (job,) = documents("build.yaml")
     chosen = {"dask.org/cluster-name": cluster["metadata"]["name"]}
     assert policy["spec"]["podSelector"]["matchLabels"] == chosen
-    allowed = [peer.get("podSelector", {}).get("matchLabels") for peer in policy["spec"]["ingress"][0]["from"]]
+    allowed = [
+        peer.get("podSelector", {}).get("matchLabels") for peer in policy["spec"]["ingress"][0]["from"]
+    ]
     assert allowed[:2] == [chosen, {"job-name": job["metadata"]["name"]}]
 
 
@@ -123,7 +126,7 @@ def commands() -> tuple[list[str], list[str], list[str]]:
     else True,
     reason="no `unshare --net --mount` for this user: run as root on Linux",
 )
-def test_the_containers_commands_build_into_a_bucket(town: Town, built: Path, tmp_path: Path) -> None:
+def test_the_containers_commands_build_into_a_bucket(town: Town, tmp_path: Path) -> None:
     """A namespace stands for the pods' network; only the source of the build is another than on the page."""
     scheduler, worker, build = commands()
     name = "worker-1"  # the operator gives a name to each
@@ -132,14 +135,16 @@ def test_the_containers_commands_build_into_a_bucket(town: Town, built: Path, tm
     build += ["--osm", str(town.osm), "--source", "stac", "--stac-url", "http://127.0.0.1:8000"]
     hosts = tmp_path / "hosts"
     hosts.write_text("127.0.0.1 localhost gl10m-scheduler.default.svc.cluster.local gl10m-scheduler\n")
-    serve = f"import time; from pipelines.world.server import serve; from pathlib import Path\n" \
+    serve = (
+        f"import time; from pipelines.world.server import serve; from pathlib import Path\n"
         f"with serve(Path({str(town.world)!r}), port=8000): time.sleep(600)"
+    )
     script = f"""
 set -e
 ip link set lo up
 mount --bind {shlex.quote(str(hosts))} /etc/hosts
-{shlex.quote(str(BIN / 'python'))} -c {shlex.quote(serve)} & others=$!
-{shlex.quote(str(BIN / 'moto_server'))} -H 127.0.0.1 -p 9000 >moto.log 2>&1 & others="$others $!"
+{shlex.quote(str(BIN / "python"))} -c {shlex.quote(serve)} & others=$!
+{shlex.quote(str(BIN / "moto_server"))} -H 127.0.0.1 -p 9000 >moto.log 2>&1 & others="$others $!"
 {shlex.join(scheduler)} >scheduler.log 2>&1 & others="$others $!"
 {shlex.join(worker)} >worker.log 2>&1 & others="$others $!"
 trap 'kill $others' EXIT

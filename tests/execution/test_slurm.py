@@ -66,7 +66,7 @@ def test_a_job_whose_time_is_up_goes_on_in_its_next_run(
     fragments = tmp_path / "root" / ".gl10m" / "fragments"
     wait_until(lambda: any(fragments.glob("*.parquet")))
     subprocess.run(["scancel", "--signal=TERM", "--batch", job], env=slurm, check=True)
-    wait_until(lambda: (tmp_path / "root" / "manifests" / "scenes.parquet").exists(), 240)
+    wait_until((tmp_path / "root" / "manifests" / "scenes.parquet").exists, 240)
     wait_until(lambda: state(job, slurm) in {"", "COMPLETED"})
     said = (tmp_path / f"slurm-{job}.out").read_text()
     assert "Stopped; what was fetched is kept" in said

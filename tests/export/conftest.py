@@ -1,4 +1,4 @@
-"""A small data set of three regions; the readers of other tools are kept off network and home folder."""
+"""A small data set of three regions, and other tools' readers kept off the network and the home folder."""
 
 import subprocess
 import sys

@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import datasets
 import duckdb
@@ -12,7 +11,6 @@ import pyogrio
 import pytest
 
 from gl10m.report import splitting
-from gl10m.report.split_request import SplitRequest
 from gl10m.store.integrity import verify
 from tests.export.conftest import Run
 from tests.pipelines.town import NORTH, WEST
@@ -41,33 +39,30 @@ def test_a_built_data_set_streams_before_it_is_split(built: Path) -> None:
     assert first["lr"].size == first["hr"][99].size == (268, 268)
 
 
-def rows(query: str) -> list[tuple[Any, ...]]:
-    relation = duckdb.sql(query)
-    assert relation is not None
-    return relation.fetchall()
-
-
-def test_splits_that_cut_through_regions_are_joined_by_the_manifest(small: Path, tmp_path: Path) -> None:
+def test_splits_that_cut_through_regions_are_joined_by_the_manifest(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = tmp_path / "root"
     shutil.copytree(small, root)
-    splitting.split_root(root, SplitRequest(by="random", seed=1))
+    splitting.split_root(root, "random", 1)
+    monkeypatch.chdir(root)
     card = (root / "README.md").read_text()
     assert "split: unsplit" in card
     assert "cut through regions" in card
     assert verify(root, deep=True) == []
-    joined = rows(
-        f"select split, count(*) from '{root}/data/*.parquet' join '{root}/manifests/splits.parquet' "  # noqa: S608 - a path of the test
-        "using (scene_id) group by 1"
-    )
+    joined = duckdb.execute(
+        "select split, count(*) from 'data/*.parquet' join 'manifests/splits.parquet' using (scene_id) group by 1"
+    ).fetchall()
     assert sum(count for _, count in joined) == 10
 
 
-def test_arrow_and_duckdb_read_the_shards(small: Path) -> None:
+def test_arrow_and_duckdb_read_the_shards(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(small)
     table = pq.read_table(small / "data", columns=["scene_id", "class_ids"])
     assert table.num_rows == 10
-    ((bytes_of_lr, tiles),) = rows(
-        f"select lr.bytes, len(hr) from '{small}/data/TX-*.parquet' where scene_id = 'TX-w1001'"  # noqa: S608 - a path of the test
-    )
+    (bytes_of_lr, tiles) = duckdb.execute(
+        "select lr.bytes, len(hr) from 'data/TX-*.parquet' where scene_id = 'TX-w1001'"
+    ).fetchall()[0]
     assert bytes_of_lr[:2] == b"\xff\xd8"
     assert tiles == 100
 

@@ -44,7 +44,7 @@ def test_every_image_stands_behind_its_length_in_the_bytes_of_the_shard(root: Pa
     dataset = GL10MDataset(root, tiles="all")
     content = (root / "data/CA-00000-of-00001.parquet").read_bytes()
     for scene in range(3):
-        reader = dataset.scene(scene).reader  # noqa: SLF001 - its ranges are what the page tells
+        reader = dataset.scene(scene).reader
         position = int(reader.index.column("hr_offset")[scene])
         for tile in range(100):
             (length,) = struct.unpack("<I", content[position - 4 : position])
@@ -68,7 +68,7 @@ def test_duckdb_counts_scenes_and_measures_images(root: Path) -> None:
         "select scene_id, len(hr), octet_length(lr.bytes) from read_parquet($files) order by 1",
         params={"files": f"{root}/data/*.parquet"},
     ).fetchall()
-    index = GL10MDataset(root).scene(0).reader.index  # noqa: SLF001
+    index = GL10MDataset(root).scene(0).reader.index
     assert found == [
         (name, 100, int(length))
         for name, length in zip(index.scene_ids, index.column("lr_length"), strict=True)
