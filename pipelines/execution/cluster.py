@@ -160,7 +160,7 @@ def _local_cluster(workers: int) -> LocalCluster:
             )
         except (RuntimeError, OSError, TimeoutError) as error:
             raise ClusterUnavailableError(
-                f"the worker processes did not start ({error}): one was killed, or there is too little memory. "
+                f"the worker processes did not start ({error}): one was killed, or memory is short. "
                 "Run the same command again, with a smaller --workers if it happens again."
             ) from error
 

@@ -11,6 +11,7 @@ import pyogrio
 import pytest
 
 from gl10m.report import splitting
+from gl10m.report.split_request import SplitRequest
 from gl10m.store.integrity import verify
 from tests.export.conftest import Run
 from tests.pipelines.town import NORTH, WEST
@@ -44,14 +45,15 @@ def test_splits_that_cut_through_regions_are_joined_by_the_manifest(
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(small, root)
-    splitting.split_root(root, "random", 1)
+    splitting.split_root(root, SplitRequest(by="random", seed=1))
     monkeypatch.chdir(root)
     card = (root / "README.md").read_text()
     assert "split: unsplit" in card
     assert "cut through regions" in card
     assert verify(root, deep=True) == []
     joined = duckdb.execute(
-        "select split, count(*) from 'data/*.parquet' join 'manifests/splits.parquet' using (scene_id) group by 1"
+        "select split, count(*) from 'data/*.parquet' join 'manifests/splits.parquet' "
+        "using (scene_id) group by 1"
     ).fetchall()
     assert sum(count for _, count in joined) == 10
 
