@@ -98,6 +98,8 @@ def run(
             if suspects and alone and not work.running and not stop.is_set():
                 yield from _alone(work, suspects, stop)
                 continue
+            if not work.running:
+                continue  # nothing was left to give
             ended = work.next_ended()
             if ended is None:
                 continue

@@ -4,9 +4,10 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from tests.torture.running_cluster import RunningCluster, running_cluster
 
 STAGES = ("before the stages", "in the stages", "in the images", "in the publication", "after the end")
 """Where a build was when it was hurt."""
+
+LASTS = {"before the stages": 0.4, "in the stages": 0.15, "in the images": 0.4, "in the publication": 0.08}
+"""About what share of the time of a build each takes: kills are spread over it."""
 
 
 @dataclass(slots=True)
@@ -28,19 +32,22 @@ class Tally:
     endured: Counter[str] = field(default_factory=Counter)
     """Builds that went on to their end by themselves, by target."""
 
+    def note(self, fault: str) -> None:
+        """Remember a fault and tell it at once."""
+        self.faults.append(fault)
+        print(fault, flush=True)
+
     def __str__(self) -> str:
         targets = sorted({target for target, _ in self.kills})
         lines = [f"seed {self.seed}: {self.kills.total()} kills, {len(self.faults)} faults"]
         for target in targets:
             counts = [f"{self.kills[target, stage]} {stage}" for stage in STAGES if self.kills[target, stage]]
-            lines.append(
-                f"  {target}: {', '.join(counts)}; {self.endured[target]} builds went on by themselves"
-            )
+            lines.append(f"  {target}: {', '.join(counts)}; {self.endured[target]} builds went on by themselves")
         return "\n".join([*lines, *self.faults])
 
 
 Kill = Callable[[int, RunningCluster | None], bool]
-"""Kills something of a build, given its process and its cluster; whether there was anything to kill."""
+"""Kills something of a build, given its process and the cluster it uses; whether there was anything to kill."""
 
 
 def _driver(build: int, _: RunningCluster | None) -> bool:
@@ -101,7 +108,7 @@ def stage_of(root: Path) -> str:
 
 def embedded(arena: Arena, number: int, seed: int, tally: Tally) -> None:
     """Hurt builds that bring their own cluster."""
-    chance = random.Random(seed)  # noqa: S311 - moments, not secrets
+    chance = random.Random(seed)
     for turn in range(number):
         target = list(EMBEDDED)[turn % len(EMBEDDED)]
         workers = chance.choice((1, 2))
@@ -109,22 +116,15 @@ def embedded(arena: Arena, number: int, seed: int, tally: Tally) -> None:
 
 
 def on_a_cluster(arena: Arena, number: int, seed: int, tally: Tally) -> None:
-    """Hurt builds that use a running cluster, which is started anew where it was hurt itself."""
-    chance = random.Random(seed)  # noqa: S311 - moments, not secrets
-    targets = [list(ON_A_CLUSTER)[turn % len(ON_A_CLUSTER)] for turn in range(number)]
-    for target in sorted(targets, key=list(ON_A_CLUSTER).index):
-        with _ready(arena, reuse=target == "driver of a running cluster") as cluster:
+    """Hurt builds that use a running cluster, and that cluster."""
+    chance = random.Random(seed)
+    for turn in range(number):
+        target = list(ON_A_CLUSTER)[turn % len(ON_A_CLUSTER)]
+        with running_cluster(arena.place()) as cluster:
             _hurt(arena, chance, target, ON_A_CLUSTER[target], tally, cluster.arguments, cluster)
 
 
-@contextlib.contextmanager
-def _ready(arena: Arena, *, reuse: bool) -> Iterator[RunningCluster]:
-    del reuse
-    with running_cluster(arena.place()) as cluster:
-        yield cluster
-
-
-def _hurt(  # noqa: PLR0917
+def _hurt(
     arena: Arena,
     chance: random.Random,
     target: str,
@@ -134,14 +134,13 @@ def _hurt(  # noqa: PLR0917
     cluster: RunningCluster | None = None,
 ) -> None:
     """One build, one kill, and the same command again."""
-    trial, moment = arena.place(), chance.uniform(0.02, 1.0) * arena.seconds
+    trial, aim = arena.place(), chance.choice(STAGES[:-1])
+    delay = chance.uniform(0.0, LASTS[aim]) * arena.seconds
     building = arena.start(trial, *arguments)
-    until = time.monotonic() + moment
-    while building.poll() is None and time.monotonic() < until:
-        time.sleep(0.01)
+    _wait(building, trial / "root", aim, delay)
+    while not kill(building.pid, cluster) and building.poll() is None:
+        time.sleep(0.05)  # its workers have not started yet
     stage = stage_of(trial / "root")
-    if not kill(building.pid, cluster):
-        stage = "before the stages"
     tally.kills[target, stage] += 1
     ended = finish(building)
     fault = None if gone(building.pid) else "processes are left behind"
@@ -151,9 +150,18 @@ def _hurt(  # noqa: PLR0917
     elif not fault:
         fault = _refusal(ended) or arena.rerun(trial, "--workers", "1")
     if fault:
-        tally.faults.append(f"FAULT {target} at {moment:.2f} s, {stage} ({trial.name}): {fault}")
+        tally.note(f"FAULT {target} {delay:.2f} s after {aim!r}, {stage} ({trial.name}): {fault}")
     else:
         arena.clear(trial)
+
+
+def _wait(building: "subprocess.Popen[str]", root: Path, aim: str, delay: float) -> None:
+    """Until a build has come to a stage, and then for a while."""
+    while building.poll() is None and STAGES.index(stage_of(root)) < STAGES.index(aim):
+        time.sleep(0.01)
+    until = time.monotonic() + delay
+    while building.poll() is None and time.monotonic() < until:
+        time.sleep(0.005)
 
 
 def _refusal(ended: Ended) -> str | None:
@@ -161,5 +169,6 @@ def _refusal(ended: Ended) -> str | None:
     if ended.code < 0:
         return None
     said = [line for line in ended.said.splitlines() if line.startswith("gl10m:")]
-    clear = len(said) == 1 and "same command again" in said[0] and "Traceback" not in ended.said
+    remedy = any(words in ended.said for words in ("same command again", "Start one with `dask scheduler`"))
+    clear = len(said) == 1 and remedy and "Traceback" not in ended.said
     return None if clear else f"ended with {ended.code} and said {ended.said[-3000:]}"
