@@ -13,9 +13,15 @@ from tests.torture.arena import arena
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
-    parser.add_argument("--seed", type=int, help="of the moments; a new one each time, and printed, if not given")
-    parser.add_argument("--embedded", type=int, default=60, help="kills of builds with a cluster of their own")
-    parser.add_argument("--cluster", type=int, default=40, help="kills of builds on a running cluster, or of it")
+    parser.add_argument(
+        "--seed", type=int, help="of the moments; a new one each time, and printed, if not given"
+    )
+    parser.add_argument(
+        "--embedded", type=int, default=60, help="kills of builds with a cluster of their own"
+    )
+    parser.add_argument(
+        "--cluster", type=int, default=40, help="kills of builds on a running cluster, or of it"
+    )
     asked = parser.parse_args()
     seed = random.SystemRandom().randrange(1 << 32) if asked.seed is None else asked.seed
     tally, began = kills.Tally(seed), time.monotonic()

@@ -42,12 +42,14 @@ class Tally:
         lines = [f"seed {self.seed}: {self.kills.total()} kills, {len(self.faults)} faults"]
         for target in targets:
             counts = [f"{self.kills[target, stage]} {stage}" for stage in STAGES if self.kills[target, stage]]
-            lines.append(f"  {target}: {', '.join(counts)}; {self.endured[target]} builds went on by themselves")
+            lines.append(
+                f"  {target}: {', '.join(counts)}; {self.endured[target]} builds went on by themselves"
+            )
         return "\n".join([*lines, *self.faults])
 
 
 Kill = Callable[[int, RunningCluster | None], bool]
-"""Kills something of a build, given its process and the cluster it uses; whether there was anything to kill."""
+"""Kills something of a build, given its process and its cluster; whether there was anything to kill."""
 
 
 def _driver(build: int, _: RunningCluster | None) -> bool:

@@ -1,7 +1,7 @@
 """SIGKILL at every point where a driver changes what is on the disk: each fsync, rename and unlink in turn.
 
-`strace` counts the calls of the driver's main thread, which publishes, and kills the process at the n-th, before
-the kernel carries it out.
+`strace` counts the calls of the driver's main thread, which publishes, and kills the process at the n-th,
+before the kernel carries it out.
 """
 
 import shutil
@@ -54,9 +54,7 @@ def _fetched(arena: Arena, arguments: tuple[str, ...]) -> Path:
     trial = arena.place()
     # The driver's first link is a semaphore of multiprocessing; its first file in staging is far behind it.
     kill = ["strace", "-qq", "-o", "/dev/null", "-P", str(trial / "root" / ".gl10m" / "staging" / "data")]
-    ended = finish(
-        arena.start(trial, *arguments, before=[*kill, "-einject=mkdir:signal=SIGKILL:when=1"])
-    )
+    ended = finish(arena.start(trial, *arguments, before=[*kill, "-einject=mkdir:signal=SIGKILL:when=1"]))
     assert ended.code < 0, ended.said
     assert arena.committed(trial) == set(arena.ranges)
     return trial
