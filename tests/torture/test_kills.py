@@ -26,7 +26,7 @@ def test_builds_that_bring_their_own_cluster(ready: Arena, capsys: pytest.Captur
     tally = Tally(SEED)
     embedded(ready, KILLS * 2 // 3, SEED, tally)
     with capsys.disabled():
-        print(f"\n{tally}")  # noqa: T201 - the tally is what people look for
+        print(f"\n{tally}")
     assert tally.faults == []
 
 
@@ -34,7 +34,7 @@ def test_builds_on_a_running_cluster(ready: Arena, capsys: pytest.CaptureFixture
     tally = Tally(SEED + 1)
     on_a_cluster(ready, KILLS - KILLS * 2 // 3, SEED + 1, tally)
     with capsys.disabled():
-        print(f"\n{tally}")  # noqa: T201 - the tally is what people look for
+        print(f"\n{tally}")
     assert tally.faults == []
 
 
