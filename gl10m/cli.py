@@ -22,7 +22,7 @@ EXIT_FAILURES, EXIT_USAGE, EXIT_VERIFICATION, EXIT_LOCKED, EXIT_INTERRUPTED = 1,
 
 ORDER = (
     ("Build a data set", ("classes", "world", "plan", "candidates", "coverage", "build", "status")),
-    ("Look at it, trust it", ("split", "stats", "picture", "verify")),
+    ("Look at it, trust it", ("split", "stats", "trace", "picture", "verify")),
     ("Learn from it", ("train-reference",)),
 )
 """The order in which a newcomer needs the commands."""
