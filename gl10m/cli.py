@@ -348,29 +348,6 @@ def view(  # noqa: PLR0917 - one a command-line option
 
 @cli.command()
 @root_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
-@click.argument("subject", metavar="SCENE|LON,LAT")
-def trace(root: "Place", subject: str, *, as_json: bool) -> None:
-    """Say why a scene is in, or which stage let it go and with what numbers.
-
-    SCENE is a scene (CA-w123) or an OSM object (way/123, relation/98). LON,LAT is a place in degrees: the
-    footprints about it, the tile that holds it, and the nearest ones where there is none. A longitude that is
-    negative stands behind two dashes.
-
-    \b
-    Example:
-      gl10m trace CA-w123 --root demo
-      gl10m trace --root demo -- -121.95,36.98
-    """
-    from gl10m.report.trace import dumped
-    from gl10m.report.trace import trace as traced
-
-    found = traced(root, subject)
-    click.echo(dumped(found) if as_json else str(found))
-
-
-@cli.command()
-@root_option
 @click.option("--deep", is_flag=True, help="Read every byte, compare every checksum, decode every image.")
 @click.option("--threads", type=click.IntRange(1), help="Shards checked at a time; one a core by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")

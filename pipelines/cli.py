@@ -434,6 +434,31 @@ def coverage(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands
     click.echo(describe(request, compared=named))
 
 
+@click.command(context_settings={"ignore_unknown_options": True})
+@root_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("what", metavar="SCENE|LON,LAT")
+def trace(root: "Place", what: str, *, as_json: bool) -> None:
+    """Say why a scene is in, or which stage let it go and with what numbers; or what shows a place.
+
+    \b
+    Example:
+      gl10m trace CA-w200000123 --root demo
+      gl10m trace way/200000123 --root demo --json
+      gl10m trace -118.25,34.05 --root demo
+    """
+    import json
+
+    from pipelines.trace.scene import trace_scene
+    from pipelines.trace.spot import read_spot, trace_spot
+
+    found = [trace_spot(root, *read_spot(what))] if "," in what else trace_scene(root, what)
+    if as_json:
+        click.echo(json.dumps([one.record for one in found], indent=2, default=str))
+    else:
+        click.echo("\n\n".join(one.text for one in found))
+
+
 @click.command()
 @root_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with the provenance of what stands.")

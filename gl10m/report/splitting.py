@@ -112,12 +112,8 @@ class Splitting:
             return []
         names = ", ".join(plain(part.name) for part in missed)
         cause, remedy = _CAUSES[self.rule]
-        return [
-            (
-                f"{names}: more than {100 * TOLERANCE:.0f} points from the share asked for, since {cause}. "
-                f"{remedy}"
-            )
-        ]
+        away = f"more than {100 * TOLERANCE:.0f} points from the share asked for"
+        return [f"{names}: {away}, since {cause}. {remedy}"]
 
     @property
     def record(self) -> dict[str, Any]:

@@ -47,6 +47,9 @@ _READ = [
     "black_lr",
 ]
 
+_AS_A_DAY = ", yyyymmdd"
+"""A day as a number: 2023-06-05 is 20230605."""
+
 _STAGES = {"footprints": "Indexed candidates", "subsampling": "Download candidates"}
 """Stages after which the paper counts, in its words."""
 
@@ -123,7 +126,9 @@ def _lines(counts: Sequence[Count]) -> list[str]:
 
 
 def _cell(count: Count) -> str:
-    own = "-" if count.value is None else _number(count.value)
+    if count.value is None:
+        return "-"
+    own = f"{count.value:.0f}" if count.name.endswith(_AS_A_DAY) else _number(count.value)
     return own if count.paper is None else f"{own} ({_number(count.paper)})"
 
 
@@ -203,7 +208,7 @@ def _sensors(scenes: pa.Table) -> Iterator[Count]:
     for name, measure in (("naip_date", "NAIP day"), ("sentinel2_date", "Sentinel-2 day")):
         days = sorted(day for day in values(scenes, name) if day is not None)
         for word, place in (("least", 0), ("median", len(days) // 2), ("most", -1)):
-            yield Count("sensors", f"{measure}, yyyymmdd", word, _digits(days[place]) if days else None)
+            yield Count("sensors", f"{measure}{_AS_A_DAY}", word, _digits(days[place]) if days else None)
     fallback = [one for one in values(scenes, "fallback") if one is not None]
     yield Count("sensors", "scenes by fallback", "scenes", sum(fallback))
 
