@@ -49,8 +49,8 @@ def class_section(root: Place) -> Section:
         anchor="classes",
         title="Classes",
         about=f"{int((found > 0).sum())} of {len(names.names)} classes occur. {count(total)} labels on "
-        f"{count(scene_count)} scenes ({basis}), {mean} a scene; Figure 6 has 6.2. Filled dot: share of these "
-        "scenes that carry the class. Open diamond: the paper's share. The axis is logarithmic.",
+        f"{count(scene_count)} scenes ({basis}), {mean} a scene; Figure 6 has 6.2. Filled dot: share of "
+        "these scenes that carry the class. Open diamond: the paper's share. The axis is logarithmic.",
         notices=_notices(names, basis),
         figures=(
             *figures,
