@@ -14,12 +14,7 @@ from gl10m.scene.grid import TILES
 COLUMNS: Final = ("scene_id", "rank", "tile")
 """Columns of an order file: one row a tile that is bought; rank 0 is bought first."""
 
-_KINDS: list[tuple[str, pa.DataType]] = [
-    ("scene_id", pa.string()),
-    ("rank", pa.int64()),
-    ("tile", pa.int64()),
-]
-SCHEMA: Final = pa.schema(_KINDS)
+_TYPES: dict[str, pa.DataType] = {"scene_id": pa.string(), "rank": pa.int64(), "tile": pa.int64()}
 
 MAX_ROWS: Final = 50_000_000
 """An order file that claims more rows is refused unread; the paper's data set has 10,402,000 tiles."""
@@ -102,7 +97,7 @@ def _read(path: Path) -> pa.Table:
                     f"{', '.join(COLUMNS)}, one row a tile, rank 0 first"
                 )
             table = file.read(columns=list(COLUMNS))
-        return table.cast(SCHEMA)
+        return table.cast(pa.schema(_TYPES))
     except (pa.ArrowException, OSError) as error:
         raise OrderFileError(f"{path} cannot be read as an order file ({error})") from error
 

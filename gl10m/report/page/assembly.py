@@ -21,7 +21,7 @@ from gl10m.report.page.together_section import together_section
 from gl10m.scene.grid import TILES
 from gl10m.storage.place import Place
 from gl10m.store.layout import StoreError
-from gl10m.store.reader import DataSetNotFoundError, ShardNotFoundError
+from gl10m.store.reader import DataSetNotFoundError, SceneNotFoundError, ShardNotFoundError
 
 SECTIONS: tuple[tuple[str, str, Callable[[Place], Section]], ...] = (
     ("funnel", "Funnel", funnel_section),
@@ -38,6 +38,7 @@ EXPLAINED = (
     parquet.ManifestNotFoundError,
     StoreError,
     DataSetNotFoundError,
+    SceneNotFoundError,
     ShardNotFoundError,
 )
 """What may be wrong with a part of a data set: its section says so, the others stand."""
@@ -67,7 +68,8 @@ def write_report(root: Place, out: Path, samples: int) -> int:
 
 def report_page(root: Place, samples: int) -> str:
     """The page; see `write_report`."""
-    about(root)  # without a readable scenes manifest there is nothing to report on
+    scenes(root, [])  # without a readable scenes manifest there is nothing to report on
+    about(root)
     makers = [
         *SECTIONS,
         ("samples", "Sample scenes", lambda place: sample_section(place, samples)),

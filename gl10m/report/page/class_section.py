@@ -50,8 +50,7 @@ def class_section(root: Place) -> Section:
         title="Classes",
         about=f"{int((found > 0).sum())} of {len(names.names)} classes occur. {count(total)} labels on "
         f"{count(scene_count)} scenes ({basis}), {mean} a scene; Figure 6 has 6.2. Filled dot: share of "
-        f"these "
-        "scenes that carry the class. Open diamond: the paper's share. The axis is logarithmic.",
+        "these scenes that carry the class. Open diamond: the paper's share. The axis is logarithmic.",
         notices=_notices(names, basis),
         figures=(
             *figures,

@@ -37,8 +37,7 @@ def date_section(root: Place) -> Section:
         anchor="dates",
         title="Dates",
         about=f"The Sentinel-2 image nearest to the NAIP image within {DAYS_EACH_SIDE} days is taken; where "
-        "there is none, the nearest of the whole of 2023, and the scene is marked fallback (paper, A.2). "
-        "Here "
+        "there is none, the nearest of the whole of 2023, and the scene is marked fallback (A.2). Here "
         f"{count(fallbacks)} of {count(len(days))} scenes ({percent(fallbacks, len(days))}) are fallbacks; "
         f"half of all gaps are at most {middle}.",
         figures=(_gaps(days, fallback), _months(table)),

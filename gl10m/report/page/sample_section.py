@@ -41,9 +41,8 @@ def sample_section(root: Place, wanted: int) -> Section:
     """
     about = (
         "Left: Sentinel-2 at 10 m. Right: the 100 NAIP tiles of the same ground, shrunk to 5 m a pixel for "
-        "this page; `gl10m view` shows them whole. Near 40° N a scene is 2.05 km wide and 2.66 km high: "
-        "both are "
-        "drawn square, as stored."
+        "this page; `gl10m view` shows them whole. Near 40° N a scene is 2.05 km wide and 2.66 km high: both "
+        "are drawn square, as stored."
     )
     chosen = _choose(root, wanted)
     if not chosen:
