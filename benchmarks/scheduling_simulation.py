@@ -108,7 +108,14 @@ async def work(file: str, count: int) -> None:
     """Workers in one process, until the scheduler goes."""
     address = json.loads(Path(file).read_text(encoding="utf-8"))["address"]
     workers = [
-        Worker(address, nthreads=1, memory_limit=0, executor=Sleeper(), dashboard=False, local_directory=file + ".d")
+        Worker(
+            address,
+            nthreads=1,
+            memory_limit=0,
+            executor=Sleeper(),
+            dashboard=False,
+            local_directory=file + ".d",
+        )
         for _ in range(count)
     ]
     for some in range(0, count, 32):
@@ -119,7 +126,9 @@ async def work(file: str, count: int) -> None:
 def drawn(built: Path, size: int, region: str) -> Iterator[Batch]:
     """As many batches as the paper's candidates make: those of a real build, over and over."""
     stages = built / ".gl10m" / "stages" / region
-    matched = pq.read_table(next(stages.glob("matching-*.kept.parquet"))).select(MATCHED.names).cast(MATCHED.schema)
+    matched = (
+        pq.read_table(next(stages.glob("matching-*.kept.parquet"))).select(MATCHED.names).cast(MATCHED.schema)
+    )
     items = pq.read_table(next(stages.glob("items-*.parquet"))).select(ITEMS.names).cast(ITEMS.schema)
     names = matched["scene_id"].to_pylist()
     fetching.SMALLEST = fetching.LARGEST = size
@@ -161,7 +170,10 @@ def simulate(asked: argparse.Namespace) -> dict[str, Any]:
     durations = json.loads(asked.costs.read_text(encoding="utf-8"))
     if asked.empty:
         durations = {"kept": [0.0], "rejected": [0.0]}
-    clocks = {f"DASK_{name.replace('.', '__').replace('-', '_').upper()}": str(value) for name, value in LOCAL.items()}
+    clocks = {
+        f"DASK_{name.replace('.', '__').replace('-', '_').upper()}": str(value)
+        for name, value in LOCAL.items()
+    }
     clocks["DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING"] = str(asked.stealing == "on")
     env = {**os.environ, **clocks, "PYTHONPATH": str(Path(__file__).parent)}
     with tempfile.TemporaryDirectory() as folder:
@@ -175,7 +187,9 @@ def simulate(asked: argparse.Namespace) -> dict[str, Any]:
         here = [sys.executable, __file__, "workers", "--scheduler-file", str(file), "--count", str(each)]
         holders = [subprocess.Popen(here, **quiet) for _ in range(PROCESSES)]  # type: ignore[call-overload]
         try:
-            with Client(str(json.loads(file.read_text(encoding="utf-8"))["address"]), set_as_default=False) as client:
+            with Client(
+                str(json.loads(file.read_text(encoding="utf-8"))["address"]), set_as_default=False
+            ) as client:
                 client.wait_for_workers(asked.workers, timeout=240)
                 return _measured(client, durations, asked, [scheduler.pid], [each.pid for each in holders])
         finally:
@@ -185,7 +199,11 @@ def simulate(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def _measured(
-    client: Client, durations: dict[str, list[float]], asked: argparse.Namespace, scheduler: list[int], holders: list[int]
+    client: Client,
+    durations: dict[str, list[float]],
+    asked: argparse.Namespace,
+    scheduler: list[int],
+    holders: list[int],
 ) -> dict[str, Any]:
     before = [cpu_of(process) for process in scheduler + holders]
     driver, begun, slept, tasks = time.process_time(), time.monotonic(), 0.0, 0

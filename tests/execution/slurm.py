@@ -108,7 +108,11 @@ def _wait_until_idle(configuration: Path) -> None:
     ask = ["sinfo", "--noheader", "--format=%t"]
     while True:
         said = subprocess.run(
-            ask, env={**os.environ, "SLURM_CONF": str(configuration)}, capture_output=True, text=True, check=False
+            ask,
+            env={**os.environ, "SLURM_CONF": str(configuration)},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if said.stdout.strip() == "idle":
             return

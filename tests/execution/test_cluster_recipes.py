@@ -41,7 +41,9 @@ def test_one_machine(town: Town, built: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("sshd", path="/usr/sbin") is None, reason="no sshd: apt install openssh-server")
+@pytest.mark.skipif(
+    shutil.which("sshd", path="/usr/sbin") is None, reason="no sshd: apt install openssh-server"
+)
 def test_workers_by_ssh(town: Town, built: Path, tmp_path: Path) -> None:
     save(tmp_path, "by-ssh.sh")
     with running_sshd(tmp_path / "ssh") as wrapped:

@@ -31,9 +31,21 @@ def test_files_that_only_the_build_sees(town: Town, built: Path, tmp_path: Path)
         hidden = ["unshare", "--mount", "sh", "-c", f"{hide} && {look} && exec {command}"]
         with started(hidden, tmp_path / "elsewhere", env, "worker") as said:
             wait_until(lambda: "Registered to" in said.read_text())  # dask's words
-            options = ["--states", "CA", "--osm", str(town.osm), "--source", "stac", "--stac-url", town.address]
+            options = [
+                "--states",
+                "CA",
+                "--osm",
+                str(town.osm),
+                "--source",
+                "stac",
+                "--stac-url",
+                town.address,
+            ]
             asked = ["gl10m", "build", *options, "--root", str(tmp_path / "root"), "--scheduler", str(file)]
             ended = run(asked, tmp_path, env)
     assert ended.returncode == 0, ended.stderr
-    assert (tmp_path / "elsewhere" / "seen.txt").read_text().split() == [f"{tmp_path}/root:", f"{town.osm.parent}:"]
+    assert (tmp_path / "elsewhere" / "seen.txt").read_text().split() == [
+        f"{tmp_path}/root:",
+        f"{town.osm.parent}:",
+    ]
     assert contents(tmp_path / "root") == contents(built)

@@ -78,7 +78,9 @@ def test_the_policy_lets_in_those_whom_the_operator_labels() -> None:
     (job,) = documents("build.yaml")
     chosen = {"dask.org/cluster-name": cluster["metadata"]["name"]}
     assert policy["spec"]["podSelector"]["matchLabels"] == chosen
-    allowed = [peer.get("podSelector", {}).get("matchLabels") for peer in policy["spec"]["ingress"][0]["from"]]
+    allowed = [
+        peer.get("podSelector", {}).get("matchLabels") for peer in policy["spec"]["ingress"][0]["from"]
+    ]
     assert allowed[:2] == [chosen, {"job-name": job["metadata"]["name"]}]
 
 
@@ -132,14 +134,16 @@ def test_the_containers_commands_build_into_a_bucket(town: Town, built: Path, tm
     build += ["--osm", str(town.osm), "--source", "stac", "--stac-url", "http://127.0.0.1:8000"]
     hosts = tmp_path / "hosts"
     hosts.write_text("127.0.0.1 localhost gl10m-scheduler.default.svc.cluster.local gl10m-scheduler\n")
-    serve = f"import time; from pipelines.world.server import serve; from pathlib import Path\n" \
+    serve = (
+        f"import time; from pipelines.world.server import serve; from pathlib import Path\n"
         f"with serve(Path({str(town.world)!r}), port=8000): time.sleep(600)"
+    )
     script = f"""
 set -e
 ip link set lo up
 mount --bind {shlex.quote(str(hosts))} /etc/hosts
-{shlex.quote(str(BIN / 'python'))} -c {shlex.quote(serve)} & others=$!
-{shlex.quote(str(BIN / 'moto_server'))} -H 127.0.0.1 -p 9000 >moto.log 2>&1 & others="$others $!"
+{shlex.quote(str(BIN / "python"))} -c {shlex.quote(serve)} & others=$!
+{shlex.quote(str(BIN / "moto_server"))} -H 127.0.0.1 -p 9000 >moto.log 2>&1 & others="$others $!"
 {shlex.join(scheduler)} >scheduler.log 2>&1 & others="$others $!"
 {shlex.join(worker)} >worker.log 2>&1 & others="$others $!"
 trap 'kill $others' EXIT
