@@ -144,7 +144,7 @@ def fetch(batch: Batch) -> Fetched:
 
 
 def scene_by_scene(batch: Batch, cause: BaseException) -> Sequence[Batch]:
-    """A batch taken apart, because it failed or killed its worker; what fails every batch stays one failure."""
+    """A batch that failed or killed its worker, taken apart; what fails every batch stays one failure."""
     if isinstance(cause, FATAL):
         return []
     if len(batch.keys) == 1:
@@ -162,7 +162,7 @@ def scene_by_scene(batch: Batch, cause: BaseException) -> Sequence[Batch]:
 
 
 def give_up(batch: Batch, cause: BaseException) -> Fetched:
-    """Commit that the scenes of a batch failed, so that they are accounted for and tried again by the next run.
+    """Commit that the scenes of a batch failed: they are accounted for, and the next run tries them again.
 
     Args:
         batch: of one scene, or of several that failed for one cause.

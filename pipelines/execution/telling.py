@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -88,7 +89,7 @@ class Telling:
         """
         say(f"{name}: {opening or f'{total:,} {unit}'}")
         stage = Stage(name, total, unit)
-        bar: tqdm[None]
+        bar: tqdm[NoReturn]
         with tqdm(total=total, desc=name, unit=f" {unit}", disable=None) as bar:
             told = Told(stage, bar)
             try:
@@ -107,7 +108,7 @@ class Told:
     """A stage, and the bar that shows it."""
 
     stage: Stage
-    bar: "tqdm[None]"
+    bar: "tqdm[NoReturn]"
 
     def advance(self, number: int, **counts: int) -> None:
         """Note what is done.
