@@ -53,6 +53,7 @@ def test_all_in_one_job(town: Town, built: Path, tmp_path: Path, slurm: dict[str
     said = "".join(path.read_text() for path in tmp_path.glob("slurm-*.out"))
     assert ended.returncode == 0, said
     assert contents(tmp_path / "root") == contents(built)
+    assert left_behind(tmp_path) == []
 
 
 def test_a_job_whose_time_is_up_goes_on_in_its_next_run(
@@ -70,9 +71,23 @@ def test_a_job_whose_time_is_up_goes_on_in_its_next_run(
     wait_until(lambda: state(job, slurm) in {"", "COMPLETED"})
     said = (tmp_path / f"slurm-{job}.out").read_text()
     assert "Stopped; what was fetched is kept" in said
+    assert left_behind(tmp_path) == []
     assert contents(tmp_path / "root") == contents(built)
 
 
 def state(job: str, env: dict[str, str]) -> str:
     asked = ["squeue", "--noheader", "--format=%T", "--jobs", job]
     return subprocess.run(asked, env=env, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Command lines of Dask processes that work with files of a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+        except OSError:
+            continue  # it has ended
+        if str(folder) in command and "dask scheduler" in command:
+            found.append(command)
+    return found
