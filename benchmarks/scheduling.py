@@ -60,8 +60,7 @@ def measured(script: str, *arguments: str | Path) -> dict[str, Any]:
     """The JSON object that a script prints."""
     ended = subprocess.run(
         [sys.executable, HERE / script, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )

@@ -136,7 +136,7 @@ def _naip(item: dict[str, Any], day: date, parameters: MatchParameters, choice: 
     return "not needed, or of another season of its vintage"
 
 
-def _sentinel2(
+def _sentinel2(  # noqa: PLR0911 - one for each way to be passed over
     item: dict[str, Any], share: float, day: date, parameters: MatchParameters, choice: _Choice
 ) -> str:
     """Why a Sentinel-2 item was not taken: the first rule that it fails."""

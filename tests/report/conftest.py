@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gl10m.report import splitting
+from gl10m.report.split_request import SplitRequest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -21,7 +22,7 @@ def town_root(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A town as `gl10m build` leaves it, journal included; a copy, since it is split here."""
     root = tmp_path_factory.mktemp("report") / "town"
     shutil.copytree(built, root)
-    splitting.split_root(root, "state", 0)
+    splitting.split_root(root, SplitRequest())
     return root
 
 
