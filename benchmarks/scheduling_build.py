@@ -88,7 +88,8 @@ class Meter:
             task, result = ended
             if isinstance(result, Fetched) and isinstance(task, Batch):
                 batches.append([len(task.keys), result.kept, round(result.seconds, 3)])
-            assert not isinstance(result, TaskFailure), result
+            if isinstance(result, TaskFailure):
+                raise RuntimeError(type(result.cause).__name__)  # noqa: TRY004 - it is the task's
             yield ended
         wall = time.monotonic() - begun
         after, there = client.run(reading), reading()

@@ -1,7 +1,7 @@
 """The Kubernetes recipe against the schemas of Kubernetes and of Dask's operator, and its commands for real.
 
-No cluster is had in a test: the manifests are checked, laid out by the operator's own code, and the command lines
-of their containers run in a network namespace, with the ports and names that they have in the cluster.
+There is no cluster in a test: the manifests are checked, and the command lines of their containers run in a
+network namespace, with the ports and names that they have in the cluster.
 """
 
 import json
@@ -18,7 +18,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.execution.recipes import BIN, environment, recipes, run, wait_until
+from tests.execution.recipes import BIN, environment, recipes, run
 from tests.pipelines.town import Town
 from tests.storage.object_server import CREDENTIALS
 
@@ -125,7 +125,7 @@ def commands() -> tuple[list[str], list[str], list[str]]:
     else True,
     reason="no `unshare --net --mount` for this user: run as root on Linux",
 )
-def test_the_containers_commands_build_into_a_bucket(town: Town, built: Path, tmp_path: Path) -> None:
+def test_the_containers_commands_build_into_a_bucket(town: Town, tmp_path: Path) -> None:
     """A namespace stands for the pods' network; only the source of the build is another than on the page."""
     scheduler, worker, build = commands()
     name = "worker-1"  # the operator gives a name to each
