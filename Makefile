@@ -16,7 +16,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
+# The recipes for Slurm and ssh need system packages, see docs/clusters.md; without them they are skipped.
 slow: $(VENV)/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev,clusters]"
 	$(BIN)/python -m pytest -m "slow and not servers"
 
 # Needs nginx and PostgreSQL with PostGIS, see docs/local-servers.md.

@@ -1,17 +1,17 @@
 """What the engine costs, how far it scales, and what a full build would take.
 
-    python benchmarks/scheduling.py engine --osm CA.osm.pbf --world WORLD --out OUT     builds, 1 and 2 workers
-    python benchmarks/scheduling.py simulate --out OUT                                  8, 64, 512 workers
-    python benchmarks/scheduling.py forecast --out OUT                                  hours, bytes, limits
+    python benchmarks/scheduling.py engine --osm FILE --world WORLD --out OUT    builds, 1 and 2 workers
+    python benchmarks/scheduling.py simulate --built ROOT --out OUT              8, 64, 512 workers
+    python benchmarks/scheduling.py forecast --out OUT                           hours, bytes, limits
 
 WORLD and its OSM file are those of `gl10m build --states CA --source synthetic --root demo`: `demo/world` and
 `demo/world/osm/CA.osm.pbf`. The world is served by a process of its own whose CPU time is not counted.
 
 engine: `scheduling_build.py` for each build. A third build, in which every LR image is ruled out, gives the
-cost of a candidate that is rejected. simulate: `scheduling_simulation.py`, the whole build of 273,250 candidates
-with the recorded durations; those of complete scenes are scaled to their CPU time, as on a machine that does
-nothing else and waits for no network: the shortest tasks, and the hardest for a scheduler. forecast: a
-discrete-event run of the same build from unit costs, with the bandwidth of nodes and of the provider shared.
+cost of a candidate that is rejected. simulate: `scheduling_simulation.py`, the build of 273,250 candidates
+with the recorded durations, scaled to the CPU time of their kind, as on a machine that does nothing else
+and waits for no network: the shortest tasks, and the hardest for a scheduler. forecast: a discrete-event
+run of the same build from unit costs, with the bandwidth of nodes and of the provider shared.
 """
 
 import argparse
@@ -44,13 +44,13 @@ ALL_INVALID = "[lr]\ninvalid_classes = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]\n"
 def served(world: Path) -> Iterator[str]:
     """The world behind a server of its own."""
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom pipelines.world.server import serve\n"
-        f"with serve(Path({str(world)!r})) as address:\n    print(address, flush=True)\n    time.sleep(36000)\n"
+        "import time\nfrom pathlib import Path\nfrom pipelines.world.server import serve\n"
+        f"with serve(Path({str(world)!r})) as address:\n"
+        "    print(address, flush=True)\n    time.sleep(36000)\n"
     )
     server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
     try:
-        yield server.stdout.readline().strip()
+        yield server.stdout.readline().strip() if server.stdout else ""
     finally:
         server.kill()
         server.wait()
@@ -100,28 +100,29 @@ def costs(runs: dict[str, Any]) -> dict[str, list[float]]:
     return found
 
 
+def row(*cells: object) -> str:
+    """A row of a table."""
+    return f"| {' | '.join(str(cell) for cell in cells)} |"
+
+
 def print_engine(runs: dict[str, Any]) -> None:
     print(
-        "| build | scenes | imagery, wall s | stages, CPU s | driver and scheduler, CPU s | workers' Dask, CPU s | engine |"
+        row("build", "scenes", "wall s", "stages", "driver and scheduler", "workers' Dask", "engine / stages")
     )
     print("|---|--:|--:|--:|--:|--:|--:|")
     names = {"1": "1 worker", "2": "2 workers", "2c": "2 workers, Dask's clocks as by default"}
     for name, words in names.items():
         fetch = runs[name]["stages"]["fetch"]
         scenes = sum(batch[0] for batch in fetch["batches"])
-        share = (fetch["driver_engine"] + fetch["worker_engine"]) / fetch["stages_cpu"]
-        print(
-            f"| {words} | {scenes} | {fetch['wall']:.1f} | {fetch['stages_cpu']:.2f} | {fetch['driver_engine']:.2f} "
-            f"| {fetch['worker_engine']:.2f} | {share:.1%} |"
-        )
+        own = [fetch[part] for part in ("stages_cpu", "driver_engine", "worker_engine")]
+        share = (own[1] + own[2]) / own[0]
+        print(row(words, scenes, f"{fetch['wall']:.1f}", *(f"{cpu:.2f}" for cpu in own), f"{share:.1%}"))
     one, two = runs["1"]["stages"]["fetch"], runs["2"]["stages"]["fetch"]
     print(f"\ngoal: engine at most {OVERHEAD:.0%}; load {runs['2']['load']:.1f}")
     print(f"two workers against one, wall: {one['wall'] / two['wall']:.2f} (goal {SPEED_UP})")
     shares = two["of_a_worker"]
-    print(
-        f"by CPU: all work over that of the busier worker {sum(shares) / max(shares):.2f}; a worker alone, "
-        f"{one['stages_cpu']:.2f} CPU s, both together {two['stages_cpu']:.2f}"
-    )
+    print(f"the same by CPU: all work over that of the busier worker {sum(shares) / max(shares):.2f}")
+    print(f"stages' CPU s, one worker {one['stages_cpu']:.2f}, two together {two['stages_cpu']:.2f}")
     print(f"peak memory of a worker: {max(two['peak_MiB'])} MiB")
 
 
@@ -140,27 +141,24 @@ def simulate(asked: argparse.Namespace) -> None:
 
 
 def print_simulation(runs: list[dict[str, Any]]) -> None:
-    print(
-        "| workers | time | tasks | wall s | tasks/s | workers busy | scheduler, CPU ms a task | driver, CPU ms a task "
-        "| one worker's Dask, CPU ms a task | scheduler, MiB |"
-    )
-    print("|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    columns = ("workers", "time", "tasks", "wall s", "tasks/s", "workers busy")
+    print(row(*columns, "scheduler, ms", "driver, ms", "worker, ms", "scheduler, MiB", "driver, MiB"))
+    print("|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     for run in runs:
         tasks = run["tasks"]
-        speed = "no duration" if not run["slept"] else f"{run['faster']:.0f}x"
-        print(
-            f"| {run['workers']} | {speed} | {tasks:,} | {run['wall']:.0f} | {run['rate']:.0f} | {run['busy']:.1%} "
-            f"| {run['scheduler_cpu'] / tasks * 1e3:.2f} | {run['driver_cpu'] / tasks * 1e3:.2f} "
-            f"| {run['worker_cpu'] / tasks * 1e3:.2f} | {run['scheduler_MiB']:.0f} |"
-        )
-    print("\n| workers | tasks/s asked for | a core of scheduler does | a core of driver does | headroom |")
+        speed = f"{run['faster']:.0f}x" if run["slept"] else "none"
+        each = [f"{run[part] / tasks * 1e3:.2f}" for part in ("scheduler_cpu", "driver_cpu", "worker_cpu")]
+        memory = [f"{run[part]:.0f}" for part in ("scheduler_MiB", "driver_MiB")]
+        pace = (f"{tasks:,}", f"{run['wall']:.0f}", f"{run['rate']:.0f}", f"{run['busy']:.1%}")
+        print(row(run["workers"], speed, *pace, *each, *memory))
+    print()
+    print(row("workers", "tasks/s asked for", "a scheduler's core does", "a driver's core does", "headroom"))
     print("|--:|--:|--:|--:|--:|")
     for run in runs[1:]:
         asked = run["workers"] / (run["slept"] * run["faster"] / run["tasks"])
-        scheduler = run["tasks"] / run["scheduler_cpu"]
-        driver = run["tasks"] / run["driver_cpu"]
+        most = [run["tasks"] / run[part] for part in ("scheduler_cpu", "driver_cpu")]
         print(
-            f"| {run['workers']} | {asked:.1f} | {scheduler:.0f} | {driver:.0f} | {min(scheduler, driver) / asked:.1f} |"
+            row(run["workers"], f"{asked:.1f}", *(f"{rate:.0f}" for rate in most), f"{min(most) / asked:.1f}")
         )
     print(f"\nload {runs[1]['load']:.1f}")
 
@@ -241,28 +239,42 @@ def forecast(asked: argparse.Namespace) -> None:
         publish_seconds=two["seconds"]["publishing"] / published,
     )
     print(
-        f"units: {case.kept_cpu:.3f} CPU s a complete scene, {case.rejected_cpu * 1e3:.0f} CPU ms one ruled out by LR, "
-        f"{case.publish_seconds * 1e3:.0f} ms to publish a scene; LR {case.lr_requests} requests, {case.lr_bytes / 1e6} MB; "
-        f"HR {case.hr_requests} requests, {case.hr_bytes / 1e6} MB"
+        f"units: {case.kept_cpu:.3f} CPU s a complete scene, {case.rejected_cpu * 1e3:.0f} CPU ms one that LR "
+        f"rules out, {case.publish_seconds * 1e3:.0f} ms to publish a scene; LR {case.lr_requests} requests of "
+        f"{case.lr_bytes / 1e6} MB, HR {case.hr_requests} of {case.hr_bytes / 1e6} MB"
     )
     print(
-        f"lines: {asked.node_gbit:g} Gbit/s a node of {asked.cores} workers, {asked.provider_gbit:g} Gbit/s of the provider, "
-        f"{asked.round_trip * 1e3:.0f} ms a round trip\n"
+        f"lines: {asked.node_gbit:g} Gbit/s a node of {asked.cores} workers, "
+        f"{asked.provider_gbit:g} Gbit/s of the provider, {asked.round_trip * 1e3:.0f} ms a round trip\n"
     )
     print(
-        "| workers | imagery, h | CPU h | requests | TB | Gbit/s | requests/s | CPU busy | nodes' lines busy | "
-        "provider's busy | limit | publishing, h |"
+        row(
+            "workers",
+            "imagery, h",
+            "CPU h",
+            "requests",
+            "TB",
+            "Gbit/s",
+            "requests/s",
+            "CPU",
+            "nodes",
+            "provider",
+        )
+        + " limit | publishing, h |"
     )
     print("|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|")
     for workers in WORKERS:
         made = case.run(workers, 32)
-        limits = {"CPU": made["worker"], "line of a node": made["node"], "provider": made["provider"]}
-        limit = max(limits, key=lambda name: limits[name])
-        print(
-            f"| {workers} | {made['hours']:.2f} | {made['cpu_hours']:.1f} | {made['requests'] / 1e6:.2f} M "
-            f"| {made['terabytes']:.2f} | {made['gbit']:.1f} | {made['per_second']:,.0f} | {made['worker']:.0%} | {made['node']:.0%} "
-            f"| {made['provider']:.0%} | {limit} | {made['publish']:.2f} |"
+        busy = {name: made[name] for name in ("worker", "node", "provider")}
+        words = {"worker": "CPU", "node": "line of a node", "provider": "provider's line"}
+        totals = (f"{made['cpu_hours']:.1f}", f"{made['requests'] / 1e6:.2f} M", f"{made['terabytes']:.2f}")
+        rates = (
+            f"{made['gbit']:.1f}",
+            f"{made['per_second']:,.0f}",
+            *(f"{share:.0%}" for share in busy.values()),
         )
+        limit = words[max(busy, key=lambda name: busy[name])]
+        print(row(workers, f"{made['hours']:.2f}", *totals, *rates, limit, f"{made['publish']:.2f}"))
 
 
 def main() -> None:

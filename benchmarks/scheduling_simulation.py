@@ -1,15 +1,14 @@
-"""The real scheduler and the real loop of the build over simulated stages, at 8 to 512 workers.
+"""The real scheduler and the real loop of the build over simulated stages. See scheduling.py.
 
-    python benchmarks/scheduling_simulation.py run --built ROOT --costs COSTS.json --workers 512 [--faster 1]
-    python benchmarks/scheduling_simulation.py workers --scheduler-file FILE --count 256     (started by the
-    first)
+    python benchmarks/scheduling_simulation.py run --built ROOT --costs FILE --workers 512 [--faster 1]
+    python benchmarks/scheduling_simulation.py workers --scheduler-file FILE --count 256  (by the first)
 
-The scheduler is `dask scheduler` in a process of its own. The driver draws batches as a build does, with the
-rows and items of a real build (ROOT), and runs them through `pipelines.execution.tasks.run`. Workers are
-Dask's
-own `Worker` objects, hundreds in a process, each with one place to work in; in the place of the stages they
-sleep, without a thread, for durations recorded from a real build. `--faster F` divides the durations by F, so
-that a scheduler of few workers is asked for as many tasks a second as one of F times as many.
+The scheduler is `dask scheduler` in a process of its own. The driver draws batches as a build does, with
+the rows and items of a real build (ROOT), and runs them through `pipelines.execution.tasks.run`. Workers
+are Dask's own `Worker` objects, hundreds in a process, each with one place to work in; in the place of the
+stages they sleep, without a thread, for durations recorded from a real build. `--faster F` divides the
+durations by F, so that a scheduler of few workers is asked for as many tasks a second as one of F times as
+many.
 """
 
 import argparse
@@ -106,9 +105,8 @@ class Sleeper(Executor):
         """Nothing to stop."""
 
 
-async def work(file: str, count: int) -> None:
+async def work(address: str, folder: str, count: int) -> None:
     """Workers in one process, until the scheduler goes."""
-    address = json.loads(Path(file).read_text(encoding="utf-8"))["address"]  # noqa: ASYNC240 - before all else
     workers = [
         Worker(
             address,
@@ -116,7 +114,7 @@ async def work(file: str, count: int) -> None:
             memory_limit=0,
             executor=Sleeper(),
             dashboard=False,
-            local_directory=file + ".d",
+            local_directory=folder,
         )
         for _ in range(count)
     ]
@@ -213,7 +211,7 @@ def _measured(
     stopped = begun + asked.seconds
     for _, result in run(client, simulated, _until(stopped, drawn(asked.built, asked.batch, asked.state))):
         if isinstance(result, TaskFailure):
-            raise result.cause
+            raise RuntimeError(type(result.cause).__name__)  # noqa: TRY004 - it is the task's
         slept += result.seconds
         tasks += 1
     wall = time.monotonic() - begun
@@ -262,7 +260,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.command == "workers":
         with dask.config.set({"distributed.worker.profile.enabled": False}):
-            asyncio.run(work(asked.scheduler_file, asked.count))
+            address = json.loads(Path(asked.scheduler_file).read_text(encoding="utf-8"))["address"]
+            asyncio.run(work(address, f"{asked.scheduler_file}.d", asked.count))
     else:
         print(json.dumps(simulate(asked)))
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import dask
 from distributed import Client, LocalCluster
+from distributed.system import MEMORY_LIMIT
 
 _LOG = logging.getLogger("gl10m")
 
@@ -29,14 +30,21 @@ _MOST_BYTES = 1 << 20
 _LOGGERS = ("gl10m", "pipelines")
 """What workers say in these logs is heard by the build."""
 
+LEAST_MEMORY = 4 << 30
+"""Bytes that a worker may take in any case: the stages before the images need them for a large state."""
+
 LOCAL = {
     "distributed.worker.daemon": True,
-    # Dask's clocks look at every thread 100 times and at every event loop 50 times a second: 7 % of the
+    # Dask's clocks look at every thread 100 times and at every event loop 50 times a second: 6 % of the
     # stages' CPU time where a task takes seconds (docs/decisions/0013-engine.md).
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.tick.limit": "60s",
+    # Results are small. A worker that is large has little that it could spill, and paused it would stay so.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
     # A task whose worker dies twice is taken apart (see `tasks`): more deaths would only cost time.
     "distributed.scheduler.allowed-failures": 1,
 }
@@ -156,6 +164,7 @@ def _local_cluster(workers: int) -> LocalCluster:
                 processes=True,
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
+                memory_limit=max(LEAST_MEMORY, MEMORY_LIMIT // workers),
                 silence_logs=logging.CRITICAL,
             )
         except (RuntimeError, OSError, TimeoutError) as error:

@@ -32,8 +32,8 @@ def running_sshd(folder: Path) -> Iterator[Path]:
     client = folder / "ssh.conf"
     client.write_text(
         f"Host *\nHostName 127.0.0.1\nPort {port}\nUser {pwd.getpwuid(os.getuid()).pw_name}\n"
-        f"IdentityFile {folder}/user\nStrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel "
-        f"ERROR\n"
+        f"IdentityFile {folder}/user\nStrictHostKeyChecking no\nUserKnownHostsFile /dev/null\n"
+        "LogLevel ERROR\n"
     )
     wrapped = folder / "bin"
     wrapped.mkdir()

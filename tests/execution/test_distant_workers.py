@@ -19,7 +19,7 @@ def _can_hide() -> bool:
 
 @pytest.mark.skipif(not _can_hide(), reason="no `unshare --mount` for this user: run as root on Linux")
 def test_files_that_only_the_build_sees(town: Town, built: Path, tmp_path: Path) -> None:
-    """The worker is in a mount namespace in which both folders are empty, and works in one of its own."""
+    """The worker is in a mount namespace where both folders are empty, and works in another folder."""
     for name in ("root", "elsewhere"):
         (tmp_path / name).mkdir()
     hide = f"mount -t tmpfs none '{tmp_path}/root' && mount -t tmpfs none '{town.osm.parent}'"

@@ -1,8 +1,7 @@
 """The Kubernetes recipe against the schemas of Kubernetes and of Dask's operator, and its commands for real.
 
-No cluster is had in a test: the manifests are checked, laid out by the operator's own code, and the command
-lines
-of their containers run in a network namespace, with the ports and names that they have in the cluster.
+There is no cluster in a test: the manifests are checked, and the command lines of their containers run in a
+network namespace, with the ports and names that they have in the cluster.
 """
 
 import json
