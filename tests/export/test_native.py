@@ -51,7 +51,8 @@ def test_splits_that_cut_through_regions_are_joined_by_the_manifest(
     assert "cut through regions" in card
     assert verify(root, deep=True) == []
     joined = duckdb.execute(
-        "select split, count(*) from 'data/*.parquet' join 'manifests/splits.parquet' using (scene_id) group by 1"
+        "select split, count(*) from 'data/*.parquet' join 'manifests/splits.parquet' using (scene_id) "
+        "group by 1"
     ).fetchall()
     assert sum(count for _, count in joined) == 10
 
