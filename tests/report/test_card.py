@@ -15,6 +15,7 @@ from gl10m.report.card import native_card, write_card
 from gl10m.report.data_licences import data_licences
 from gl10m.report.facts import Facts, facts_of
 from gl10m.report.markdown import text
+from tests.store.small_scenes import build
 
 
 def head(card: str) -> dict[str, Any]:
@@ -67,6 +68,14 @@ def test_what_stands_is_not_written_again(built: Path) -> None:
     found = facts_of(built)
     assert native_card(found).encode() == (built / "README.md").read_bytes()
     assert data_licences(found).encode() == (built / "DATA_LICENCES.md").read_bytes()
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    root = build(tmp_path / "root", {"CA": "train"}, CA=1)
+    (root / ".tmp-0123-README.md").write_text("half a ca")
+    assert write_card(root) == []
+    names = sorted(path.name for path in root.iterdir() if path.is_file())
+    assert names == ["DATA_LICENCES.md", "README.md"]
 
 
 def test_no_name_is_taken_for_markup() -> None:
