@@ -4,7 +4,7 @@ import contextlib
 import errno
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -68,7 +68,11 @@ class WorkerLostError(RuntimeError):
 
 
 class UnwritableDataSetError(OSError):
-    """The data set cannot be published: the disk is full, or refuses."""
+    """The data set cannot be written: the disk is full, fails, or refuses."""
+
+
+REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+"""What a disk says when there is no room, or when it fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,7 @@ def build(request: BuildRequest) -> BuildReport:
         SourceError: sources that do not go together.
         BuildLockedError: another build writes into the same folder.
         SourcesDownError: batch after batch failed; what was fetched is kept.
+        UnwritableDataSetError: the disk is full, or fails; what was fetched is kept.
         OSError: the folder cannot be written, or a source cannot be reached.
     """
     announce_retries()
@@ -96,7 +101,7 @@ def build(request: BuildRequest) -> BuildReport:
     parameters, patience = config.load(request.config), config.load_patience(request.config)
     class_map = read_class_map(request.class_map)
     telling = Telling()
-    with locked(request.root), contextlib.ExitStack() as stack:
+    with locked(request.root), _disk_told(request.root), contextlib.ExitStack() as stack:
         log = stack.enter_context(logbook(request.root))
         journal = Journal(request.root)
         journal.sweep()
@@ -133,7 +138,8 @@ def build(request: BuildRequest) -> BuildReport:
         tally = _fetch(client, request.root, jobs, plans, keys, patience=patience, telling=telling)
         accounts = [_account(request, job, plans[job.region], keys[job.region], extracts) for job in jobs]
         with telling.stage("publishing", len(accounts), "regions", "shards and manifests") as told:
-            _publish(request.root, accounts, class_map)
+            workplace.close(journal)
+            publish(request.root, accounts, class_map)
             told.advance(len(accounts))
         tally.add(counted())
         failed = _failed(accounts)
@@ -157,20 +163,23 @@ def _announce(client: Client, request: BuildRequest, log: Path) -> None:
     say(f"log: {log}; `gl10m status --root {request.root}` tells how far it is")
 
 
-def _publish(root: Place, accounts: list[Account], class_map: ClassMap) -> None:
-    """Publish the data set.
+@contextlib.contextmanager
+def _disk_told(root: Place) -> Iterator[None]:
+    """Tell what a disk refuses, wherever it does, in words that help.
 
     Raises:
-        UnwritableDataSetError: there is no room; the old data set stands.
+        UnwritableDataSetError: there is no room, or the disk fails; the old data set stands.
     """
     try:
-        publish(root, accounts, class_map)
+        yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}:
+        if error.errno not in REFUSALS:
             raise
+        where = f"{root}: {error.filename}" if error.filename else str(root)
         raise UnwritableDataSetError(
-            f"{root} cannot be published ({error.strerror or error}). What was fetched is kept, and what "
-            "stood there before still does: make room there, and run the same command again."
+            f"{where} cannot be written ({error.strerror or error}). What was fetched is kept, and the "
+            "data set that stood there before still does: make room there, or mend the disk, and run the same "
+            "command again."
         ) from error
 
 

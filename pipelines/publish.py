@@ -125,6 +125,7 @@ def publish(root: Place, accounts: list[Account], class_map: ClassMap) -> pa.Tab
     transaction.publish(obsolete + [f"index/{region}.arrow" for region in empty])
     for path in journal.fragments.glob("*.parquet"):
         path.unlink()
+    journal.sweep()  # a worker given up for lost may have been writing still
     return final["funnel"]
 
 

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gl10m.manifest.parquet import replacing
-from pipelines.execution.journal import Journal
+from pipelines.execution.journal import Journal, written
 from pipelines.execution.lock import WORK
 from pipelines.execution.software import software
 
@@ -37,12 +36,27 @@ class Workplace:
 
         Args:
             journal: of its data set.
+
+        Raises:
+            UnwritableJournalError: the disk is full, or refuses.
         """
         mark = uuid.uuid4().hex
         if isinstance(journal.root, Path):
-            with replacing(_mark_file(journal.root)) as temporary:
+            with written(_mark_file(journal.root)) as temporary:
                 temporary.write_text(mark, encoding="ascii")
         return cls(software(), mark)
+
+    @staticmethod
+    def close(journal: Journal) -> None:
+        """From now on nobody writes into the journal but the build.
+
+        A worker that was given up for lost may still be at work: what it brings late is not wanted any more.
+
+        Args:
+            journal: of the data set.
+        """
+        if isinstance(journal.root, Path):
+            _mark_file(journal.root).unlink(missing_ok=True)
 
     def check(self) -> None:
         """Refuse work in another environment.
