@@ -130,6 +130,7 @@ def publish(root: Place, accounts: list[Account], class_map: ClassMap) -> pa.Tab
     for path in journal.fragments.glob("*.parquet"):
         path.unlink()
     forget(journal)
+    journal.sweep()  # a worker given up for lost may have been writing still
     return final["funnel"]
 
 

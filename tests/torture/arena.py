@@ -65,6 +65,8 @@ class Arena:
     """Names of the files below .gl10m that a finished build leaves."""
     ranges: dict[str, Ranges] = field(default_factory=dict)
     """By scene, what only its HR image asks of the server."""
+    undisturbed: Path = Path()
+    """Folder of the data set of the undisturbed build."""
     seconds: float = 0.0
     """What the undisturbed build took."""
     _count: int = 0
@@ -220,7 +222,7 @@ def arena(folder: Path) -> Iterator[Arena]:
         trial = ready.place()
         ended = ready.run(trial, "--workers", "1")
         assert ended.code == 0, ended.said
-        ready.seconds = ended.seconds
+        ready.seconds, ready.undisturbed = ended.seconds, trial / "root"
         ready.reference, ready.journal = contents(trial / "root"), journal_files(trial / "root")
         ready.ranges = _own_ranges(ready, trial)
         yield ready

@@ -1,6 +1,7 @@
 """SIGKILL at random moments: of the driver, of a worker, of a scheduler, of all at once."""
 
 import contextlib
+import math
 import os
 import random
 import signal
@@ -31,6 +32,13 @@ class Tally:
     faults: list[str] = field(default_factory=list)
     endured: Counter[str] = field(default_factory=Counter)
     """Builds that went on to their end by themselves, by target."""
+    until: float = math.inf
+    """Moment of `time.monotonic` after which nothing more is hurt."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it is time to end."""
+        return time.monotonic() > self.until
 
     def note(self, fault: str) -> None:
         """Remember a fault and tell it at once."""
@@ -112,6 +120,8 @@ def embedded(arena: Arena, number: int, seed: int, tally: Tally) -> None:
     """Hurt builds that bring their own cluster."""
     chance = random.Random(seed)
     for turn in range(number):
+        if tally.over:
+            return
         target = list(EMBEDDED)[turn % len(EMBEDDED)]
         workers = chance.choice((1, 2))
         _hurt(arena, chance, target, EMBEDDED[target], tally, ("--workers", str(workers)))
@@ -121,6 +131,8 @@ def on_a_cluster(arena: Arena, number: int, seed: int, tally: Tally) -> None:
     """Hurt builds that use a running cluster, and that cluster."""
     chance = random.Random(seed)
     for turn in range(number):
+        if tally.over:
+            return
         target = list(ON_A_CLUSTER)[turn % len(ON_A_CLUSTER)]
         with running_cluster(arena.place()) as cluster:
             _hurt(arena, chance, target, ON_A_CLUSTER[target], tally, cluster.arguments, cluster)

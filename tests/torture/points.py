@@ -33,6 +33,8 @@ def every_point(arena: Arena, tally: Tally, *, step: int = 1, first: int = 1) ->
         fetched = _fetched(arena, cluster.arguments)
         points = list(_calls(arena, fetched, cluster.arguments))
         for number in range(first, len(points) + 1, step):
+            if tally.over:
+                break
             call, turn = points[number - 1]
             trial = arena.place()
             shutil.copytree(fetched, trial)
