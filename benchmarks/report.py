@@ -1,9 +1,9 @@
 """The report and the viewer's list over manifests of the paper's size.
 
 Writes manifests of 104,020 scenes with 215,040 rejections and a funnel (made up, no image), then times
-`gl10m report` in a process of its own, opens the page, and measures the scripting time of the viewer's list in
-headless Chromium (by the browser's own counters). Goals: report under 60 s and 10 MB; a filter or a page of the
-list under 50 ms of script.
+`gl10m report` in a process of its own, opens the page, and measures the scripting time of the viewer's list
+in headless Chromium (by the browser's own counters). Goals: report under 60 s and 10 MB; a filter or a page
+of the list under 50 ms of script.
 
     python -m benchmarks.report            # needs chromium on the PATH
 """
@@ -171,7 +171,7 @@ def open_viewer(browser: Browser, root: Path) -> None:
         listed = len(server.site.answer("scenes.js").content)  # type: ignore[union-attr]
         taken = 1000 * (time.perf_counter() - began)
         print(
-            f"viewer: list of {listed / 1e6:.2f} MB there after {taken:.0f} ms, {scripting(page):.0f} ms of script"
+            f"viewer: list of {listed / 1e6:.2f} MB after {taken:.0f} ms, {scripting(page):.0f} ms of script"
         )
         for words, act in (
             ("one class", lambda: page.select_option("#by-class", "65")),
