@@ -1,9 +1,9 @@
 """The report and the viewer's list over manifests of the paper's size.
 
 Writes manifests of 104,020 scenes with 215,040 rejections and a funnel (made up, no image), then times
-`gl10m report` in a process of its own, opens the page, and measures the scripting time of the viewer's list in
-headless Chromium (by the browser's own counters). Goals: report under 60 s and 10 MB; a filter or a page of the
-list under 50 ms of script.
+`gl10m report` in a process of its own, opens the page, and measures the scripting time of the viewer's list
+in headless Chromium (by the browser's own counters). Goals: report under 60 s and 10 MB; a filter or a page
+of the list under 50 ms of script.
 
     python -m benchmarks.report            # needs chromium on the PATH
 """
@@ -148,15 +148,16 @@ def funnel(names: list[str], state: "np.ndarray", stage_of: "np.ndarray") -> pa.
 
 def open_report(browser: Browser, out: Path) -> None:
     page = browser.new_page(viewport={"width": 1240, "height": 760})
+    clock = Clock(page)
     began = time.perf_counter()
     page.goto(out.as_uri())
     page.wait_for_selector("html[data-ready]")
     taken = 1000 * (time.perf_counter() - began)
-    print(f"report in Chromium: ready after {taken:.0f} ms, {scripting(page):.0f} ms of script")
-    before = scripting(page)
+    print(f"report in Chromium: ready after {taken:.0f} ms, {clock.read():.0f} ms of script")
+    before = clock.read()
     page.select_option("#map-class", "65")
     page.wait_for_timeout(1500)
-    print(f"  one class on the map: {scripting(page) - before:.0f} ms of script")
+    print(f"  one class on the map: {clock.read() - before:.0f} ms of script")
     page.close()
 
 
@@ -165,14 +166,13 @@ def open_viewer(browser: Browser, root: Path) -> None:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         page = browser.new_page(viewport={"width": 1240, "height": 760})
+        clock = Clock(page)
         began = time.perf_counter()
         page.goto(server.address)
         page.wait_for_selector("html[data-ready]")
         listed = len(server.site.answer("scenes.js").content)  # type: ignore[union-attr]
         taken = 1000 * (time.perf_counter() - began)
-        print(
-            f"viewer: list of {listed / 1e6:.2f} MB there after {taken:.0f} ms, {scripting(page):.0f} ms of script"
-        )
+        print(f"viewer: list of {listed / 1e6:.2f} MB after {taken:.0f} ms, {clock.read():.0f} ms of script")
         for words, act in (
             ("one class", lambda: page.select_option("#by-class", "65")),
             ("one state", lambda: page.select_option("#by-state", "3")),
@@ -180,23 +180,29 @@ def open_viewer(browser: Browser, root: Path) -> None:
             ("all again", lambda: page.click("#filter-form button")),
             ("50 pages on", lambda: [page.click("#page-on") for _ in range(50)]),
         ):
-            before = scripting(page)
+            before = clock.read()
             act()
             page.wait_for_timeout(300)
-            print(f"  {words}: {scripting(page) - before:.0f} ms of script; {page.inner_text('#found')}")
+            print(f"  {words}: {clock.read() - before:.0f} ms of script; {page.inner_text('#found')}")
         print(f"  elements in the list: {page.locator('#list li').count()}")
         server.shutdown()
         thread.join()
         page.close()
 
 
-def scripting(page: Page) -> float:
-    """Milliseconds of script and layout so far."""
-    session = page.context.new_cdp_session(page)
-    session.send("Performance.enable")
-    found = {entry["name"]: entry["value"] for entry in session.send("Performance.getMetrics")["metrics"]}
-    session.detach()
-    return 1000 * (found["ScriptDuration"] + found["LayoutDuration"] + found["RecalcStyleDuration"])
+class Clock:
+    """Milliseconds of script, style and layout of a page; the browser counts from `Performance.enable` on."""
+
+    def __init__(self, page: Page) -> None:
+        self._session = page.context.new_cdp_session(page)
+        self._session.send("Performance.enable")
+
+    def read(self) -> float:
+        found = self._session.send("Performance.getMetrics")["metrics"]
+        seconds = {entry["name"]: entry["value"] for entry in found}
+        return 1000 * sum(
+            seconds[name] for name in ("ScriptDuration", "LayoutDuration", "RecalcStyleDuration")
+        )
 
 
 def children_cpu() -> float:

@@ -20,6 +20,9 @@ from gl10m.storage.place import Place
 BIN_DAYS = 30
 """Width of a bin of the gaps."""
 
+FEWEST_BINS = 9
+"""Bins drawn at least, so that a single gap has a place among others."""
+
 
 def date_section(root: Place) -> Section:
     """Days between the sensors, and the months in which each looked.
@@ -47,6 +50,8 @@ def date_section(root: Place) -> Section:
 def _gaps(days: NDArray[np.int16], fallback: NDArray[np.bool_]) -> Figure:
     first = int(np.floor(days.min() / BIN_DAYS)) if len(days) else 0
     last = int(np.floor(days.max() / BIN_DAYS)) if len(days) else 0
+    missing = max(0, FEWEST_BINS - (last - first + 1))
+    first, last = first - missing // 2, last + missing - missing // 2
     edges = np.arange(first, last + 2) * BIN_DAYS
     names = [str(edge) for edge in edges[:-1]]
     within = np.histogram(days[~fallback], edges)[0].tolist()
@@ -58,7 +63,7 @@ def _gaps(days: NDArray[np.int16], fallback: NDArray[np.bool_]) -> Figure:
             names,
             (Series("within the window", within, "a"), Series("fallback", beyond, "b")),
             f"days, bins of {BIN_DAYS}; negative: Sentinel-2 looked first",
-            max(1, len(names) // 8),
+            -(-len(names) // 9),
         ),
         note="Plain: within the window. Striped: fallback.",
         table=DataTable(
@@ -80,7 +85,7 @@ def _months(table: pa.Table) -> Figure:
             months,
             (Series("Sentinel-2", by_sensor[0], "a"), Series("NAIP", by_sensor[1], "b")),
             "month of the image",
-            max(1, len(months) // 5),
+            -(-len(months) // 6),
         )
         if months
         else None,

@@ -59,8 +59,9 @@ def ground_section(root: Place) -> Section:
     return Section(
         anchor="map",
         title="Map",
-        about="Each mark is a scene, a square of 0.024° that is far smaller than the mark. Colour and shape "
-        "tell its split. Lines show the ground of each sensor's items.",
+        about="Each mark is the centre of a scene, a square of 0.024°. Colour and shape tell its split; "
+        "where many scenes make the marks too small for shapes, the boxes show one split alone. Lines show "
+        "the ground of each sensor's items.",
         notices=tuple(notices),
         figures=(
             Figure(

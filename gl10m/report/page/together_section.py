@@ -87,7 +87,10 @@ def _matrix(both: NDArray[np.int64], names: list[str]) -> Markup:
             element("text", name, x=x, y=TOP - 5, class_="cell", transform=f"rotate(-60 {x} {TOP - 5})")
         )
     width = LEFT + CELL * side + 60
-    return drawing(width, TOP + CELL * side + 4, "Classes that share scenes", *parts, class_="chart matrix")
+    height = TOP + CELL * side + 4
+    matrix = drawing(width, height, "Classes that share scenes", *parts, class_="chart matrix")
+    # At its own size however many classes there are: the page scrolls it where it is too wide.
+    return element("div", matrix, class_=f"sized-{min(-(-side // 11), 6)}")
 
 
 def _pairs(both: NDArray[np.int64], names: list[str]) -> DataTable:

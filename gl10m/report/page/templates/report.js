@@ -118,9 +118,9 @@
 
     function drawScenes(toX, toY, wide, high, colour) {
       let shown = 0;
-      // A mark is as large as leaves the others room; a scene's true size where that is larger.
+      // A mark is as large as leaves the others room.
       const crowded = count > 20000 ? 1.1 : count > 2000 ? 1.8 : 4;
-      const radius = Math.max(Math.min(4.5, crowded * Math.sqrt(Math.max(1, 4 / view.scale))), 1.25 / view.scale / 2);
+      const radius = Math.min(5, crowded * Math.sqrt(Math.max(1, 4 / view.scale)));
       for (let kind = 0; kind < data.splits.length; kind++) {
         pen.fillStyle = colour(colours[kind % colours.length]);
         pen.globalAlpha = radius > 3 ? 0.75 : 1;
