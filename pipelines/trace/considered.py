@@ -150,6 +150,11 @@ def _sentinel2(
         return "replaced by a newer processing"
     if share < _WHOLE:
         return f"shows {share:.1%} of the footprint, not all"
+    return _lesser(day, parameters, choice)
+
+
+def _lesser(day: date, parameters: MatchParameters, choice: _Choice) -> str:
+    """Why a Sentinel-2 item that could be taken was not."""
     if choice.naip_day is None:
         return "not ranked: nothing was taken"
     away = abs((day - choice.naip_day).days)

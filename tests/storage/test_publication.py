@@ -58,7 +58,7 @@ def test_a_data_set_that_another_program_copied_into_a_bucket_is_one(
     local = build(tmp_path / "root", {"CA": "train"}, CA=3)
     copy(local, root)
     assert verify(place(root), deep=True) == []
-    assert splitting.split_root(place(root), SplitRequest(by="random", seed=7))
+    assert splitting.split_root(place(root), SplitRequest(by="random", seed=7)).scenes
     assert (contents(root).keys() | {"gl10m.json"}) == {
         str(path.relative_to(local)) for path in local.rglob("*") if path.is_file()
     } | {"gl10m.json"}
