@@ -202,8 +202,8 @@ def _disk_told(root: Place) -> Iterator[None]:
         where = f"{root}: {error.filename}" if error.filename else str(root)
         raise UnwritableDataSetError(
             f"{where} cannot be written ({error.strerror or error}). What was fetched is kept, and the data "
-            "set that stood there before still does: make room there, or mend the disk, and run the same command "
-            "again."
+            "set that stood there before still does: make room there, or mend the disk, and run the same "
+            "command again."
         ) from error
 
 

@@ -136,7 +136,7 @@ def _naip(item: dict[str, Any], day: date, parameters: MatchParameters, choice: 
     return "not needed, or of another season of its vintage"
 
 
-def _sentinel2(  # noqa: PLR0911 - one for each way to be passed over
+def _sentinel2(
     item: dict[str, Any], share: float, day: date, parameters: MatchParameters, choice: _Choice
 ) -> str:
     """Why a Sentinel-2 item was not taken: the first rule that it fails."""
@@ -150,6 +150,11 @@ def _sentinel2(  # noqa: PLR0911 - one for each way to be passed over
         return "replaced by a newer processing"
     if share < _WHOLE:
         return f"shows {share:.1%} of the footprint, not all"
+    return _lesser(day, parameters, choice)
+
+
+def _lesser(day: date, parameters: MatchParameters, choice: _Choice) -> str:
+    """Why a Sentinel-2 item that could be taken was not."""
     if choice.naip_day is None:
         return "not ranked: nothing was taken"
     away = abs((day - choice.naip_day).days)
