@@ -1,9 +1,10 @@
 """The chain, from OSM extracts to a published data set, on Dask."""
 
 import contextlib
+import errno
 import logging
-import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,22 +12,37 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 from distributed import Client, KilledWorker
-from tqdm import tqdm
 
 from gl10m.manifest import parquet
-from gl10m.manifest.columns import values, where
+from gl10m.manifest.columns import values, where, where_not
 from gl10m.manifest.schema import ITEMS, MATCHED, SCENES
 from gl10m.report import funnel
+from gl10m.scene.class_map import ClassMap
 from gl10m.scene.states import states
-from gl10m.storage.client import StorageError
 from gl10m.storage.place import Place, readable
 from pipelines import config, plan
 from pipelines.config import BuildParameters
-from pipelines.execution.cluster import TaskFailure, cluster, run
+from pipelines.execution.cluster import cluster, dashboard
 from pipelines.execution.fragments import RECEIPTS, Receipts, note_keys, scene_key
 from pipelines.execution.journal import Journal, transaction_in
+from pipelines.execution.ledger import Notes, noting
 from pipelines.execution.lock import locked
-from pipelines.fetch import Batch, Watch, batches, fetch, parameters_key
+from pipelines.execution.logbook import logbook
+from pipelines.execution.software import differences, software
+from pipelines.execution.tasks import TaskFailure, run
+from pipelines.execution.telling import Telling, say
+from pipelines.execution.workplace import OutOfReachError, Workplace, software_before
+from pipelines.fetch import (
+    FATAL,
+    Batch,
+    Fetched,
+    Watch,
+    batches,
+    fetch,
+    give_up,
+    parameters_key,
+    scene_by_scene,
+)
 from pipelines.inputs import (
     BuildRequest,
     UnknownRegionError,
@@ -37,7 +53,7 @@ from pipelines.inputs import (
     read_class_map,
 )
 from pipelines.publish import Account, about_other_regions, available, publish
-from pipelines.region import RegionJob, RegionPlan, Sources, prepare
+from pipelines.region import RegionJob, RegionPlan, Sources, item_marks, prepare
 from pipelines.sources.extracts import Extract
 from pipelines.sources.patience import Patience
 from pipelines.sources.retrying import Tally, announce_retries, counted
@@ -45,13 +61,15 @@ from pipelines.world.demo import assemble, demo_region
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
-_Item = TypeVar("_Item")
-
 _LOG = logging.getLogger("gl10m")
 
 
 class WorkerLostError(RuntimeError):
     """The process that worked on a task died, and so did those that tried it again."""
+
+
+class UnwritableDataSetError(OSError):
+    """The data set cannot be published: the disk is full, or refuses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,16 +96,21 @@ def build(request: BuildRequest) -> BuildReport:
     files = osm_files(request)
     parameters, patience = config.load(request.config), config.load_patience(request.config)
     class_map = read_class_map(request.class_map)
+    telling = Telling()
     with locked(request.root), contextlib.ExitStack() as stack:
+        log = stack.enter_context(logbook(request.root))
         journal = Journal(request.root)
         journal.sweep()
         transaction_in(request.root).recover()
         about_other_regions(request.root, set(request.regions), class_map)
         client = stack.enter_context(cluster(request.workers, request.scheduler))
+        _announce(client, request, log)
         if request.synthetic:
-            _make_world(client, request)
+            _make_world(client, request, telling)
         sources = open_sources(request, stack, parameters.searched_cloud_percent, patience)
         extracts = {region: find_extract(request, region, files, patience) for region in request.regions}
+        _tell_of_other_software(journal)
+        workplace = Workplace.of(journal)
         jobs = [
             RegionJob(
                 region=region,
@@ -98,26 +121,91 @@ def build(request: BuildRequest) -> BuildReport:
                 parameters=parameters,
                 limit=request.limit,
                 journal=Journal(request.root.resolve()),
+                workplace=workplace,
             )
             for region in request.regions
         ]
-        plans = _prepare(client, jobs)
+        plans = _prepare(client, jobs, telling)
         keys = {region: _keys(plan, parameters, sources) for region, plan in plans.items()}
         for region, named in keys.items():
             note_keys(journal, region, named)
         if request.dry_run:
             text = plan.describe(request.regions, request.root, parameters, request.limit)
             return BuildReport(text=text, failed=0)
-        tally = _fetch(client, request.root, jobs, plans, keys, patience=patience)
-        accounts = [_account(request, job, plans[job.region], keys[job.region], extracts) for job in jobs]
-        _tell("publishing shards and manifests")
-        publish(request.root, accounts, class_map)
-    failed = sum(values(item.receipts, "outcome").count("failed") for item in accounts)
-    tally.add(counted())
-    return BuildReport(text=_summary(request.root, failed, tally), failed=failed)
+        tally = _fetch(client, request.root, jobs, plans, keys, patience=patience, telling=telling)
+        receipts = Receipts(journal).load()
+        accounts = [
+            _account(
+                request,
+                job,
+                plans[job.region],
+                keys[job.region],
+                extract=extracts[job.region],
+                receipts=receipts,
+            )
+            for job in jobs
+        ]
+        with telling.stage("publishing", len(accounts), "regions", "shards and manifests") as told:
+            _publish(request.root, accounts, class_map)
+            told.advance(len(accounts))
+        tally.add(counted())
+        failed = _failed(accounts)
+        text = _summary(request.root, failed, tally, telling)
+        _LOG.info("published", extra={"facts": {"event": "published", "seconds": telling.seconds}})
+    return BuildReport(text=text, failed=failed.total())
 
 
-def _make_world(client: Client, request: BuildRequest) -> None:
+def _announce(client: Client, request: BuildRequest, log: Path) -> None:
+    """Say, and write into the log, where a build can be watched."""
+    address = dashboard(client)
+    facts = {
+        "event": "begun",
+        "regions": list(request.regions),
+        "scheduler": str(request.scheduler or "this machine"),
+        "dashboard": address,
+        "software": software(),
+    }
+    _LOG.info("build of %s", ",".join(request.regions), extra={"facts": facts})
+    say(f"dashboard: {address}")
+    say(f"log: {log}; `gl10m status --root {request.root}` tells how far it is")
+
+
+def _tell_of_other_software(journal: Journal) -> None:
+    """Say that other versions than those of the last build make what depends on them anew."""
+    if changed := differences(software(), software_before(journal)):
+        _LOG.warning(
+            "other software than when %s was built last (%s): what its versions decide is made again, images "
+            "included where they decide pixels. To keep what there is, stop, install the versions of then, "
+            "and run the same command again.",
+            journal.root,
+            ", ".join(changed),
+        )
+
+
+def _publish(root: Place, accounts: list[Account], class_map: ClassMap) -> None:
+    """Publish the data set.
+
+    Raises:
+        UnwritableDataSetError: there is no room; the old data set stands.
+    """
+    try:
+        publish(root, accounts, class_map)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}:
+            raise
+        raise UnwritableDataSetError(
+            f"{root} cannot be published ({error.strerror or error}). What was fetched is kept, and what "
+            "stood there before still does: make room there, and run the same command again."
+        ) from error
+
+
+def _failed(accounts: list[Account]) -> Counter[str]:
+    """Scenes that the next run will try again, by cause."""
+    failed = (where(item.receipts, "outcome", {"failed"}) for item in accounts)
+    return Counter(str(reason) for table in failed for reason in values(table, "reason"))
+
+
+def _make_world(client: Client, request: BuildRequest, telling: Telling) -> None:
     """Render the demo world of the regions that have none yet."""
     unknown = [region for region in request.regions if region not in states()]
     if unknown:
@@ -125,7 +213,7 @@ def _make_world(client: Client, request: BuildRequest) -> None:
             f"the demo world has the 11 states of the paper ({', '.join(states())}), not {', '.join(unknown)}"
         )
     world = request.world.resolve()
-    _all(client, _DemoRegion(world), list(request.regions), "rendering the demo world")
+    _all(client, _DemoRegion(world), list(request.regions), "rendering the demo world", telling)
     assemble(world)
 
 
@@ -139,14 +227,14 @@ class _DemoRegion:
         demo_region(region, self.world)
 
 
-def _prepare(client: Client, jobs: list[RegionJob]) -> dict[str, RegionPlan]:
+def _prepare(client: Client, jobs: list[RegionJob], telling: Telling) -> dict[str, RegionPlan]:
     """The stages before the images, one task a region."""
-    plans = _all(client, prepare, jobs, "OSM to matched candidates")
+    plans = _all(client, prepare, jobs, "OSM to matched candidates", telling)
     return {plan.region: plan for plan in sorted(plans, key=lambda plan: plan.region)}
 
 
 def _all(
-    client: Client, function: Callable[[_Task], _Result], tasks: list[_Task], what: str
+    client: Client, function: Callable[[_Task], _Result], tasks: list[_Task], what: str, telling: Telling
 ) -> list[_Result]:
     """Results of tasks that must all go well.
 
@@ -155,11 +243,15 @@ def _all(
         Exception: what the first failed task raised.
     """
     results = []
-    _tell(f"{what}: {len(tasks)} regions")
-    for _, result in _progress(run(client, function, tasks), len(tasks), what, "region"):
-        if isinstance(result, TaskFailure):
-            raise _told(result.cause, what)
-        results.append(result)
+    with telling.stage(what, len(tasks), "regions") as told:
+        for task, result in run(client, function, tasks):
+            if not isinstance(result, TaskFailure):
+                results.append(result)
+            elif isinstance(result.cause, OutOfReachError):
+                results.append(function(task))  # the files lie here
+            else:
+                raise _told(result.cause, what)
+            told.advance(1)
     return results
 
 
@@ -174,24 +266,14 @@ def _told(cause: BaseException, what: str) -> BaseException:
     )
 
 
-def _progress(items: Iterator[_Item], total: int, what: str, unit: str) -> Iterator[_Item]:
-    """The items, with a bar on standard error where somebody watches."""
-    yield from tqdm(items, total=total, desc=what, unit=unit, disable=None)
-
-
-def _tell(line: str) -> None:
-    """One line on standard error where no bar is drawn, so that a log shows how far a build is."""
-    if not sys.stderr.isatty():
-        tqdm.write(line, file=sys.stderr)
-
-
 def _keys(plan: RegionPlan, parameters: BuildParameters, sources: Sources) -> dict[str, str]:
     """Scene id to scene key of all matched candidates of a region."""
     names = (sources.lr_name, sources.hr_name)
     columns = ["scene_id", "bounds", "naip_items", "sentinel2_items"]
     version = parameters_key(parameters)
     rows = pq.read_table(readable(plan.matched), columns=columns).to_pylist()
-    return {str(row["scene_id"]): scene_key(row, version, names) for row in rows}
+    marks = item_marks(pq.read_table(readable(plan.items)))
+    return {str(row["scene_id"]): scene_key(row, version, names, marks) for row in rows}
 
 
 def _fetch(
@@ -202,9 +284,12 @@ def _fetch(
     keys: dict[str, dict[str, str]],
     *,
     patience: Patience,
+    telling: Telling,
 ) -> Tally:
     """Ask for the images of every scene that is not finished; gives the faults that were met."""
-    receipts = Receipts(Journal(root)).load()
+    journal = Journal(root)
+    Receipts(journal).note()
+    receipts = Receipts(journal).load()
     at_hand = available(root, receipts)
     finished = at_hand | set(values(where(receipts, "outcome", {"rejected"}), "scene_key"))
     tasks: list[Batch] = []
@@ -225,36 +310,53 @@ def _fetch(
                     parameters=job.parameters,
                     journal=job.journal,
                     patience=patience,
+                    workplace=job.workplace,
                 )
             )
-    return _run_batches(client, tasks, Watch(patience.hopeless_batches))
+    asked = {name for task in tasks for name in task.keys}
+    anew = asked & set(values(where_not(receipts, "outcome", {"failed"}), "scene_id"))
+    again = f", {len(anew):,} of them anew: parameters, items or software have changed" if anew else ""
+    return _run_batches(client, journal, tasks, Watch(patience.hopeless_batches), telling, again=again)
 
 
-def _run_batches(client: Client, tasks: list[Batch], watch: Watch) -> Tally:
+def _run_batches(
+    client: Client, journal: Journal, tasks: list[Batch], watch: Watch, telling: Telling, *, again: str
+) -> Tally:
     """Run the batches.
 
     Raises:
         SourcesDownError: one after the other fails altogether.
+        OSError: the data set cannot be written.
     """
-    counts = {"kept": 0, "rejected": 0, "failed": 0}
     total = sum(len(task.keys) for task in tasks)
-    _tell(f"imagery: {total:,} scenes to fetch")
-    with tqdm(total=total, desc="imagery", unit="scene", disable=None) as bar:
-        for batch, result in run(client, fetch, tasks):
-            if isinstance(result, TaskFailure):
-                if isinstance(result.cause, StorageError):
-                    raise result.cause  # the data set cannot be written: no other batch will fare better
-                # The scenes of the batch have no receipt: the next run asks for them again.
-                _LOG.warning("a batch of %s failed: %s", batch.region, result.cause)
-                watch.note(kept=0, failed=len(batch.keys), cause=str(result.cause))
-            else:
-                for name in counts:
-                    counts[name] += getattr(result, name)
-                watch.tally.add(result.tally)
-                watch.note(kept=result.kept, failed=result.failed, cause=result.cause)
-            bar.update(len(batch.keys))
-            bar.set_postfix(counts, refresh=False)
+    with (
+        telling.stage("imagery", total, "scenes", f"{total:,} scenes to fetch{again}") as told,
+        noting(journal) as notes,
+    ):
+        for batch, result in run(client, fetch, tasks, scene_by_scene):
+            fetched = _committed(batch, result, notes)
+            told.advance(len(batch.keys), kept=fetched.kept, rejected=fetched.rejected, failed=fetched.failed)
+            watch.tally.add(fetched.tally)
+            watch.note(kept=fetched.kept, failed=fetched.failed, cause=fetched.cause)
     return watch.tally
+
+
+def _committed(batch: Batch, result: Fetched | TaskFailure, notes: Notes) -> Fetched:
+    """What came of a batch, once the journal holds it."""
+    if isinstance(result, TaskFailure):
+        if isinstance(result.cause, FATAL):
+            raise result.cause
+        names = ", ".join(batch.keys)
+        _LOG.warning("%s failed: %s", names, result.cause, exc_info=result.cause)
+        fetched = give_up(batch, result.cause)
+    else:
+        fetched = result
+    path = fetched.path
+    if fetched.fragment is not None:
+        path = batch.journal.write_fragment(fetched.fragment)
+    if path is not None:
+        notes.add(path, fetched.receipts)
+    return fetched
 
 
 def _account(
@@ -262,12 +364,12 @@ def _account(
     job: RegionJob,
     plan: RegionPlan,
     keys: dict[str, str],
-    extracts: dict[str, Extract],
+    *,
+    extract: Extract,
+    receipts: pa.Table,
 ) -> Account:
     """Everything that is known of a region once its scenes have been asked for."""
-    receipts = Receipts(Journal(request.root)).load()
     mine = where(receipts, "scene_key", keys.values())
-    extract = extracts[job.region]
     lr = "synthetic" if request.lr_source == "synthetic" else "sentinel-2"
     hr = "synthetic" if request.hr_source == "synthetic" else "naip"
     return Account(
@@ -287,7 +389,7 @@ def _account(
 
 
 def _completed(receipts: pa.Table, keys: dict[str, str], region: str) -> pa.Table:
-    """Receipts with a failed one for each scene whose batch was lost with its worker."""
+    """Receipts with a failed one for each scene of which the journal holds none."""
     known = set(values(receipts, "scene_key"))
     lost = [
         {
@@ -296,8 +398,8 @@ def _completed(receipts: pa.Table, keys: dict[str, str], region: str) -> pa.Tabl
             "state": region,
             "outcome": "failed",
             "stage": "lr",
-            "reason": "WORKER_LOST",
-            "detail": "the worker of its batch died or raised; see the log",
+            "reason": "RECEIPT_LOST",
+            "detail": "what came of it cannot be read back from the journal",
         }
         for name, key in sorted(keys.items())
         if key not in known
@@ -305,14 +407,14 @@ def _completed(receipts: pa.Table, keys: dict[str, str], region: str) -> pa.Tabl
     return pa.concat_tables([receipts, pa.Table.from_pylist(lost, schema=RECEIPTS.schema)])
 
 
-def _summary(root: Place, failed: int, tally: Tally) -> str:
-    lines = [funnel.describe_root(root)]
-    if str(tally):
-        lines.append(f"\n{tally}")
+def _summary(root: Place, failed: Counter[str], tally: Tally, telling: Telling) -> str:
+    lines = [funnel.describe_root(root), f"\n{telling}"]
+    lines += [text for text in (tally.traffic, str(tally)) if text]
     if failed:
+        causes = ", ".join(f"{cause} {count:,}" for cause, count in failed.most_common())
         lines.append(
-            f"\n{failed:,} scenes could not be fetched; manifests/rejections.parquet says why. "
-            "Run the same command again to try them once more."
+            f"\n{failed.total():,} scenes could not be fetched ({causes}); manifests/rejections.parquet says "
+            "why. Run the same command again to try them once more."
         )
     elif not parquet.read(root / "manifests" / "scenes.parquet", SCENES, ["scene_id"]).num_rows:
         lines.append("\nno scene came through; manifests/rejections.parquet says why, row by row")

@@ -1,6 +1,7 @@
 """The commands that build: classes, world, plan, candidates, coverage, build, status."""
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gl10m.cli import EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_USAGE, root_option
+from gl10m.cli import EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_USAGE, EXIT_VERIFICATION, root_option
 
 if TYPE_CHECKING:
     from gl10m.storage.place import Place
+    from pipelines.inputs import BuildRequest
 
 
 class Listed(click.ParamType[tuple[str, ...]]):
@@ -119,21 +121,61 @@ def _flat(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.upper() for value in values for part in value))
 
 
+_build_options = (
+    _source_option,
+    click.option("--lr-source", type=_SOURCES, help="Another source for Sentinel-2 alone."),
+    click.option("--hr-source", type=_SOURCES, help="Another source for NAIP alone."),
+    _stac_url_option,
+    _catalogue_options,
+    _osm_option,
+    _class_map_option,
+    _config_option,
+    click.option(
+        "--workers", type=click.IntRange(1), help="Worker processes on this machine; one a core by default."
+    ),
+    click.option(
+        "--scheduler",
+        help="A running Dask cluster instead: its address, tcp://host:8786 or tls://host:8786, or the file "
+        "of `dask scheduler --scheduler-file`. Recipes for Slurm, Kubernetes and ssh: docs/clusters.md.",
+    ),
+    _limit_option,
+)
+
+
+def _options_of_build(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a build is asked for, all but the states."""
+    for option in reversed(_build_options):
+        command = option(command)
+    return command
+
+
+def _request(root: "Place", asked: dict[str, Any]) -> "BuildRequest":
+    """What a build was asked for, from the options of its command."""
+    from pipelines.inputs import BuildRequest
+
+    return BuildRequest(
+        root=root,
+        regions=_flat(asked["states"]),
+        source=asked["source"],
+        lr_source=asked["lr_source"] or asked["source"],
+        hr_source=asked["hr_source"] or asked["source"],
+        stac_url=asked["stac_url"],
+        naip_collection=asked["naip_collection"],
+        sentinel2_collection=asked["sentinel2_collection"],
+        items=asked["items"],
+        osm=asked["osm"],
+        class_map=asked["class_map"],
+        config=asked["config"],
+        workers=asked["workers"],
+        scheduler=asked["scheduler"],
+        limit=asked["limit"],
+        dry_run=asked["dry_run"],
+    )
+
+
 @click.command()
 @_states_option
-@_source_option
-@click.option("--lr-source", type=_SOURCES, help="Another source for Sentinel-2 alone.")
-@click.option("--hr-source", type=_SOURCES, help="Another source for NAIP alone.")
-@_stac_url_option
-@_catalogue_options
-@_osm_option
-@_class_map_option
-@_config_option
-@click.option(
-    "--workers", type=click.IntRange(1), help="Worker processes on this machine; one a core by default."
-)
-@click.option("--scheduler", help="Address of a running Dask scheduler instead: tcp://host:8786.")
-@_limit_option
+@_options_of_build
 @click.option("--dry-run", is_flag=True, help="Stop before any pixel is read and print the plan of the rest.")
 @root_option
 def build(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
@@ -157,30 +199,18 @@ def build(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands ov
       gl10m build --states ME --items naip=naip.parquet --items sentinel-2=s2/
     """
     from pipelines.build import build as run_build
-    from pipelines.inputs import BuildRequest
+    from pipelines.execution.redaction import Guarded, redact
+    from pipelines.execution.tasks import terminated_as_interrupted
 
-    request = BuildRequest(
-        root=root,
-        regions=_flat(asked["states"]),
-        source=asked["source"],
-        lr_source=asked["lr_source"] or asked["source"],
-        hr_source=asked["hr_source"] or asked["source"],
-        stac_url=asked["stac_url"],
-        naip_collection=asked["naip_collection"],
-        sentinel2_collection=asked["sentinel2_collection"],
-        items=asked["items"],
-        osm=asked["osm"],
-        class_map=asked["class_map"],
-        config=asked["config"],
-        workers=asked["workers"],
-        scheduler=asked["scheduler"],
-        limit=asked["limit"],
-        dry_run=asked["dry_run"],
-    )
+    request = _request(root, asked)
     try:
-        report = run_build(request)
+        with terminated_as_interrupted():
+            report = Guarded(run_build)(request)
     except KeyboardInterrupt:
-        click.echo("\nStopped; what was fetched is kept. Run the same command again to go on.", err=True)
+        again = redact(shlex.join(["gl10m", *sys.argv[1:]]))
+        click.echo(
+            f"\nStopped; what was fetched is kept. Run the same command again to go on:\n  {again}", err=True
+        )
         sys.exit(EXIT_INTERRUPTED)
     click.echo(report.text)
     if report.failed:
@@ -406,16 +436,21 @@ def coverage(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands
 
 @click.command()
 @root_option
-def status(root: "Place") -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, with the provenance of what stands.")
+def status(root: "Place", *, as_json: bool) -> None:
     """Say how far a build is, while it runs and afterwards.
+
+    Tells whether a build is running now, its stage, what is done and what remains, and by state what was
+    kept, rejected and failed, with reasons.
 
     \b
     Example:
       gl10m status --root demo
+      gl10m status --root s3://bucket/gl10m --json
     """
-    from pipelines.progress import describe
+    from pipelines.progress import describe, look
 
-    click.echo(describe(root))
+    click.echo(look(root).as_json() if as_json else describe(root))
 
 
 @click.command()
@@ -461,3 +496,57 @@ def world(
     click.echo(
         single_file.render_world(osm, out, state.upper(), class_map, bounds=bounds, most_quads=max_quads)
     )
+
+
+@click.command()
+@click.option(
+    "--states",
+    type=Listed(),
+    multiple=True,
+    help="With the other options of the build that made the data set: lost scenes are then fetched again.",
+)
+@_options_of_build
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@root_option
+def repair(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
+    """Make a damaged data set whole: indexes and manifests anew, lost scenes fetched again.
+
+    What `gl10m verify --deep` finds is mended. Whole shards are not touched, whole scenes of damaged ones are
+    kept. Without --states nothing is fetched: what is lost is told.
+
+    \b
+    Example:
+      gl10m repair --root demo --dry-run
+      gl10m repair --root demo
+      gl10m repair --root demo --states CA,TX --source synthetic
+    """
+    from dataclasses import replace
+
+    from pipelines import repair as mending
+    from pipelines.inputs import read_class_map
+
+    request = replace(_request(root, asked), dry_run=False) if _flat(asked["states"]) else None
+    class_map = read_class_map(asked["class_map"])
+    report = mending.repair(root, class_map, request, dry_run=asked["dry_run"])
+    click.echo(str(report))
+    if report.left:
+        raise click.exceptions.Exit(EXIT_VERIFICATION)
+
+
+@click.command()
+@click.argument("parts", nargs=-1, required=True)
+@root_option
+def compact(root: "Place", parts: tuple[str, ...]) -> None:
+    """Put several data sets together into one: each scene once, shards full, images copied as they are.
+
+    Parts are folders or s3://, gs:// and az:// addresses; what --root holds already is a part, too. They are
+    only read. A scene that several parts have is taken from the one that shows more labelled ground.
+
+    \b
+    Example:
+      gl10m compact --root all sacramento yolo s3://bucket/texas
+    """
+    from gl10m.storage.place import place_of
+    from pipelines import compaction
+
+    click.echo(compaction.compact(root, [place_of(part) for part in parts]))

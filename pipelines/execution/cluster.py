@@ -1,77 +1,111 @@
-"""Runs independent tasks on Dask, with a bounded number of them under way."""
+"""The Dask cluster that does the work: one on this machine, or one that runs already."""
 
 import contextlib
+import ipaddress
+import json
 import logging
 import os
 import signal
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import dask
-from distributed import Client, Future, LocalCluster, as_completed
-
-PATIENCE_SECONDS = 120
-"""How long Ctrl-C waits for tasks under way."""
+from distributed import Client, LocalCluster
 
 _LOG = logging.getLogger("gl10m")
 
-_Task = TypeVar("_Task")
-_Result = TypeVar("_Result")
-
-TASKS_PER_WORKER = 2
-"""Tasks submitted ahead for each worker: one runs, one waits, and memory stays bounded."""
-
-
 _UNREACHED = (
     "no Dask scheduler answers at {} ({}). Start one with `dask scheduler`, or leave --scheduler out to "
-    "use this machine."
+    "use this machine; docs/clusters.md has recipes."
 )
+
+_MOST_BYTES = 1 << 20
+"""A scheduler file is a few kilobytes; a longer one is cut, and then is no JSON."""
+
+_LOGGERS = ("gl10m", "pipelines")
+"""What workers say in these logs is heard by the build."""
+
+LOCAL = {
+    "distributed.worker.daemon": True,
+    # Dask's clocks look at every thread 100 times and at every event loop 50 times a second: 7 % of the
+    # stages' CPU time where a task takes seconds (docs/decisions/0013-engine.md).
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.tick.limit": "60s",
+    # A task whose worker dies twice is taken apart (see `tasks`): more deaths would only cost time.
+    "distributed.scheduler.allowed-failures": 1,
+}
+"""How Dask is set for a cluster on this machine."""
 
 
 class ClusterUnavailableError(ConnectionError):
     """The scheduler of a cluster cannot be reached."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFailure:
-    """What became of a task that raised, or whose worker died too often."""
-
-    task: Any
-    """The argument of the task."""
-    cause: BaseException
-    """What it raised."""
-
-
 @contextlib.contextmanager
-def cluster(workers: int | None, scheduler: str | None) -> Iterator[Client]:
+def cluster(workers: int | None, scheduler: str | Path | None) -> Iterator[Client]:
     """A client of the cluster that does the work.
 
     Args:
         workers: processes of an embedded local cluster; one a core if None.
-        scheduler: address of a running cluster instead, tcp://host:port or tls://host:port.
+        scheduler: a running cluster instead: its address, tcp://host:port or tls://host:port, or the file
+            that `dask scheduler --scheduler-file` writes.
 
     Raises:
         ClusterUnavailableError: nothing answers at that address.
     """
-    if scheduler is not None:
-        _reach(scheduler)
-        try:
-            client = Client(scheduler, timeout="10s", set_as_default=False)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise ClusterUnavailableError(_UNREACHED.format(scheduler, error)) from error
-        with client:
-            yield client
-        return
-    with (
-        _local_cluster(workers or os.cpu_count() or 1) as local,
-        Client(local, set_as_default=False) as client,
-    ):
+    with contextlib.ExitStack() as stack:
+        if scheduler is None:
+            local = stack.enter_context(_local_cluster(workers or os.cpu_count() or 1))
+            client = stack.enter_context(Client(local, set_as_default=False))
+        else:
+            client = stack.enter_context(_connected(scheduler))
+        for name in _LOGGERS:
+            client.forward_logging(name)
         yield client
+
+
+def dashboard(client: Client) -> str:
+    """Where Dask's dashboard of a cluster is, in words; it shows task by task what the workers do."""
+    address = str(client.dashboard_link)
+    return address if find_spec("bokeh") else f"{address} (needs `pip install bokeh`)"
+
+
+def _connected(scheduler: str | Path) -> Client:
+    address = str(scheduler) if "://" in str(scheduler) else _address_in(Path(scheduler))
+    _reach(address)
+    try:
+        return Client(address, timeout="10s", set_as_default=False)
+    except (OSError, TimeoutError, ValueError, TypeError) as error:
+        hint = ""
+        if address.startswith("tls:"):
+            hint = "; certificates are named by DASK_DISTRIBUTED__COMM__TLS__*, see docs/clusters.md"
+        raise ClusterUnavailableError(_UNREACHED.format(address, f"{error}{hint}")) from error
+
+
+def _address_in(file: Path) -> str:
+    """The address that a scheduler file names.
+
+    Raises:
+        ClusterUnavailableError: there is no such file, or it is none of Dask's.
+    """
+    try:
+        with file.open("rb") as opened:
+            return str(json.loads(opened.read(_MOST_BYTES))["address"])
+    except FileNotFoundError:
+        raise ClusterUnavailableError(
+            f"there is no {file}. `dask scheduler --scheduler-file {file}` writes it once it listens; an "
+            "address is tcp://HOST:PORT or tls://HOST:PORT."
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ClusterUnavailableError(
+            f"{file} is no file of `dask scheduler --scheduler-file` ({error})."
+        ) from None
 
 
 def _reach(scheduler: str) -> None:
@@ -85,12 +119,27 @@ def _reach(scheduler: str) -> None:
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
-    if host is None or port is None:
-        raise ClusterUnavailableError(_UNREACHED.format(scheduler, "an address is tcp://HOST:PORT"))
+    if host is None or port is None or parts.scheme not in {"tcp", "tls"}:
+        raise ClusterUnavailableError(
+            _UNREACHED.format(scheduler, "an address is tcp://HOST:PORT or tls://HOST:PORT")
+        )
+    if parts.scheme == "tcp" and not _is_loopback(host):
+        _LOG.warning(
+            "%s is not encrypted, and whoever reaches it can run code there: use tls:// outside of a "
+            "network of your own, see docs/clusters.md",
+            scheduler,
+        )
     try:
         socket.create_connection((host, port), timeout=10).close()
     except OSError as error:
         raise ClusterUnavailableError(_UNREACHED.format(scheduler, error)) from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _local_cluster(workers: int) -> LocalCluster:
@@ -99,18 +148,21 @@ def _local_cluster(workers: int) -> LocalCluster:
     One thread a process, since GDAL datasets are not shared between threads. The dashboard stays on the
     loopback; by default Dask would open it to the network.
     """
-    with (
-        _deaf_children(),
-        dask.config.set({"distributed.worker.daemon": True, "distributed.admin.tick.limit": "60s"}),
-    ):
-        return LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        )
+    with _deaf_children(), dask.config.set(LOCAL):
+        try:
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+            )
+        except (RuntimeError, OSError, TimeoutError) as error:
+            raise ClusterUnavailableError(
+                f"the worker processes did not start ({error}): one was killed, or memory is short. "
+                "Run the same command again, with a smaller --workers if it happens again."
+            ) from error
 
 
 @contextlib.contextmanager
@@ -124,57 +176,3 @@ def _deaf_children() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def run(
-    client: Client, function: Callable[[_Task], _Result], tasks: Iterable[_Task]
-) -> Iterator[tuple[_Task, _Result | TaskFailure]]:
-    """Do the tasks, handing back each as it ends.
-
-    Args:
-        client: where to.
-        function: pure or idempotent: a task may run twice when its worker is lost.
-        tasks: arguments, one a task; drawn as workers become free.
-
-    Yields:
-        The task with its result, or with the error that ended it; in the order they end.
-    """
-    waiting = iter(tasks)
-    workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    running: dict[Future[_Result], _Task] = {}
-    done = as_completed(loop=client.loop, raise_errors=False)
-
-    def submit_next() -> bool:
-        for task in waiting:
-            future = client.submit(function, task, pure=False)
-            running[future] = task
-            done.add(future)
-            return True
-        return False
-
-    for _ in range(workers * TASKS_PER_WORKER):
-        if not submit_next():
-            break
-    try:
-        for future in done:
-            task = running.pop(future)
-            yield task, _outcome(task, future)
-            submit_next()
-    except KeyboardInterrupt:
-        _finish_under_way(running)
-        raise
-
-
-def _outcome(task: _Task, future: "Future[_Result]") -> _Result | TaskFailure:
-    error = future.exception()
-    outcome: _Result | TaskFailure = future.result() if error is None else TaskFailure(task, error)
-    future.release()
-    return outcome
-
-
-def _finish_under_way(running: "dict[Future[_Result], _Task]") -> None:
-    """Let tasks that a worker holds end, so that what they fetched is committed; a second Ctrl-C leaves."""
-    _LOG.warning("stopping: finishing %d tasks under way; Ctrl-C again leaves them", len(running))
-    until = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < until and any(future.status == "pending" for future in running):
-        time.sleep(0.2)

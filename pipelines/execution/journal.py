@@ -10,10 +10,11 @@ Two kinds of results are kept, both below `<root>/.gl10m/`:
   build moves the images into the shards and keeps a receipt of each scene in `receipts.parquet`.
 """
 
+import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,10 @@ _PUBLISHED_NAME = re.compile(r"(data|index|manifests|\.gl10m)/[A-Za-z0-9_-][A-Za
 """What a publication may touch; the record on disk could have been altered."""
 
 
+class UnwritableJournalError(OSError):
+    """The disk of the journal is full, or refuses to write."""
+
+
 class JournalError(ValueError):
     """The journal of a data set holds what no build wrote."""
 
@@ -46,8 +51,25 @@ def key_of(*parts: object) -> str:
     return digest(parts)[:KEY_LENGTH]
 
 
+@contextlib.contextmanager
+def written(path: Place) -> Iterator[Path]:
+    """As `replacing`, for what the build cannot go on without.
+
+    Raises:
+        UnwritableJournalError: it cannot be written; nothing of it is left.
+    """
+    try:
+        with replacing(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise UnwritableJournalError(
+            f"{path} cannot be written ({error.strerror or error}). Nothing was published, and what was "
+            "fetched is kept: make room there or lift the limit, and run the same command again."
+        ) from None
+
+
 def _write(path: Place, table: pa.Table) -> None:
-    with replacing(path) as temporary:
+    with written(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
@@ -131,7 +153,7 @@ class Journal:
         """Commit a batch of scenes, see `pipelines.execution.fragments`; its name is its content key."""
         keys = sorted(str(key) for key in values(fragment, "scene_key"))
         path = self.fragments / f"{key_of(keys)}.parquet"
-        with replacing(path) as temporary:
+        with written(path) as temporary:
             # Images do not compress; one row group a scene lets the build read them back one by one.
             pq.write_table(
                 fragment, temporary, compression="none", row_group_size=1, write_page_checksum=True

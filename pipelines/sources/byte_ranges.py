@@ -26,7 +26,7 @@ from pipelines.sources.asset_urls import redacted, unsigned
 from pipelines.sources.imagery import SourceUnavailableError
 from pipelines.sources.passing import PassingFault, broken, raise_if_passing
 from pipelines.sources.patience import PATIENT, Patience
-from pipelines.sources.retrying import DAMAGED, GaveUpError, persist, told_again
+from pipelines.sources.retrying import DAMAGED, GaveUpError, note_bytes, persist, told_again
 from pipelines.sources.signing import Signer
 
 Result = TypeVar("Result")
@@ -91,9 +91,12 @@ class Ranges:
         """
         address = unsigned(href)
         try:
-            return persist(address, lambda _: self._once(address, span, whole=whole), self.patience)
+            piece = persist(address, lambda _: self._once(address, span, whole=whole), self.patience)
         except GaveUpError as error:
             said = str(error)
+        else:
+            note_bytes(address, len(piece.body))
+            return piece
         # Raised outside the handler, so that no exception with a signed address hangs on to it.
         raise SourceUnavailableError(said)
 

@@ -62,10 +62,28 @@ class Tally:
     opened: Counter[str] = field(default_factory=Counter)
     """Circuits that opened, by host."""
 
+    requests: Counter[str] = field(default_factory=Counter)
+    """Attempts made, by host; of what GDAL reads, one a reading."""
+
+    brought: Counter[str] = field(default_factory=Counter)
+    """Bytes of ranges of rasters, by host; those that GDAL reads are not counted."""
+
     def add(self, other: "Tally") -> None:
         """Add what another process counted."""
         self.faults.update(other.faults)
         self.opened.update(other.opened)
+        self.requests.update(other.requests)
+        self.brought.update(other.brought)
+
+    @property
+    def traffic(self) -> str:
+        """Requests and bytes in one line; empty if nothing was asked."""
+        said = [
+            f"{host} {_number(count, 'request')}"
+            + (f", {self.brought[host] / 1e6:,.1f} MB of rasters" if self.brought[host] else "")
+            for host, count in self.requests.most_common()
+        ]
+        return f"asked: {'; '.join(said)}" if said else ""
 
     def __str__(self) -> str:
         """One line a kind of news; empty if there is none."""
@@ -91,9 +109,10 @@ _LOCK = threading.Lock()
 def counted() -> Tally:
     """What this process has met since it was last asked."""
     with _LOCK:
-        told = Tally(Counter(_TALLY.faults), Counter(_TALLY.opened))
-        _TALLY.faults.clear()
-        _TALLY.opened.clear()
+        told = Tally()
+        told.add(_TALLY)
+        for counts in (_TALLY.faults, _TALLY.opened, _TALLY.requests, _TALLY.brought):
+            counts.clear()
     return told
 
 
@@ -101,6 +120,17 @@ def note(kind: str) -> None:
     """Count a failed attempt; one that `persist` does not see, because a library repeats it by itself."""
     with _LOCK:
         _TALLY.faults[kind] += 1
+
+
+def note_bytes(address: str, number: int) -> None:
+    """Count what a host has brought.
+
+    Args:
+        address: of what it brought.
+        number: bytes.
+    """
+    with _LOCK:
+        _TALLY.brought[host_of(address).name] += number
 
 
 def told_again(address: str, kind: str) -> None:
@@ -215,6 +245,8 @@ class _Call:
             with attempt:
                 self.host.pace(patience.requests_per_second, patience.burst)
                 self.made += 1
+                with _LOCK:
+                    _TALLY.requests[self.host.name] += 1
                 answer = _asked(ask, attempt.num)
                 self.host.answered()
                 return answer

@@ -3,7 +3,8 @@
 import pytest
 from distributed import Client, LocalCluster
 
-from pipelines.execution.cluster import ClusterUnavailableError, TaskFailure, cluster, run
+from pipelines.execution.cluster import ClusterUnavailableError, cluster
+from pipelines.execution.tasks import TaskFailure, run
 
 
 def halve(number: int) -> int:

@@ -12,7 +12,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gl10m.manifest import leakage, parquet, split
+from gl10m.manifest import leakage, parquet, split, split_file
 from gl10m.manifest.schema import SPLITS
 from gl10m.scene.footprint import Footprint
 
@@ -147,7 +147,7 @@ def test_a_file_says_the_split(tmp_path: Path, key: str, form: str) -> None:
         path.write_text("\n".join([f"{key},split", *(f"{name},{n}" for n, name in enumerate(keys))]))
     else:
         pq.write_table(pa.table({key: keys, "split": ["0", "1", "2"]}), path)
-    assert splits_of(split.split_from_file(path, table)) == ["0", "1"]
+    assert splits_of(split_file.split_from_file(path, table)) == ["0", "1"]
 
 
 @pytest.mark.parametrize(
@@ -164,12 +164,12 @@ def test_a_file_that_does_not_say_it_is_refused(tmp_path: Path, text: str, messa
     path = tmp_path / "mine.csv"
     path.write_text(text)
     with pytest.raises(split.SplitError, match=message):
-        split.split_from_file(path, scenes((-100, 40), (-90, 40)))
+        split_file.split_from_file(path, scenes((-100, 40), (-90, 40)))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"by-region\.csv"):
-        split.split_from_file(tmp_path / "by-region.csv", scenes((-100, 40)))
+        split_file.split_from_file(tmp_path / "by-region.csv", scenes((-100, 40)))
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_help_names_the_commands_in_the_order_of_use() -> None:
 
 
 def test_help_loads_no_engine() -> None:
-    code = "import sys, gl10m.cli, pipelines.cli, reference_model.cli; print(*sys.modules)"
+    code = "import sys, gl10m.cli, gl10m.export.cli, pipelines.cli, reference_model.cli; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not HEAVY & set(loaded.stdout.split())
 
@@ -63,6 +63,11 @@ COMMANDS = [
     "stats",
     "picture",
     "verify",
+    "card",
+    "export huggingface",
+    "export webdataset",
+    "export stac",
+    "export croissant",
     "train-reference",
     "classes list",
     "classes explain",
@@ -96,6 +101,9 @@ BAD_INPUT = [
     (["coverage", "--states", "ME", "--source", "synthetic"], "Build it first: gl10m build --states ME"),
     (["stats"], "gl10m build"),
     (["split"], "gl10m build"),
+    (["card"], "gl10m build"),
+    (["export", "webdataset", "--out", "tars"], "gl10m build"),
+    (["export", "croissant"], "gl10m build"),
     (["status"], "gl10m build"),
     (["candidates", "--osm", "nothing.osm"], "no OSM file at"),
     (["candidates", "--osm", "ftp://host/town.osm.pbf"], "only http:// and https:// addresses are read"),
