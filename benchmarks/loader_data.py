@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import rasterio
 
-from gl10m.manifest import parquet
+from gl10m.manifest import parquet, seal
 from gl10m.manifest.schema import SPLITS
 from gl10m.scene.grid import TILES
 from gl10m.store import codec
-from gl10m.store.index import checksum, write_index
+from gl10m.store.index import write_index
 from gl10m.store.layout import index_path, plan_shards, shard_path
 from gl10m.store.reader import open_index
 from gl10m.store.shard import write_shard
@@ -19,14 +19,15 @@ from tests.store.small_scenes import CLASSES, METADATA, fetched
 
 PAPER_SCENES = 104_020
 PAPER_REGIONS = 48
+SHARD_BYTES = 435_000_000
 DIFFERENT = 256
 
 
-def textures() -> list[bytes]:
+def textures(count: int = DIFFERENT) -> list[bytes]:
     """Encoded images with as much detail as an aerial one."""
     generator = np.random.default_rng(0)
-    fields = generator.integers(40, 200, (DIFFERENT, 3, 9, 9)).repeat(30, 2).repeat(30, 3)[:, :, :268, :268]
-    noise = generator.normal(0, 7, (DIFFERENT, 1, 268, 268))
+    fields = generator.integers(40, 200, (count, 3, 9, 9)).repeat(30, 2).repeat(30, 3)[:, :, :268, :268]
+    noise = generator.normal(0, 7, (count, 1, 268, 268))
     images = np.clip(fields + noise, 0, 255).astype(np.uint8)
     return [codec.encode_tile(image) for image in images]
 
@@ -73,41 +74,40 @@ def full_size(root: Path, small: Path, scenes: int = PAPER_SCENES) -> None:
         small: a data set; its first scene is repeated, with names, places and shards of its own.
         scenes: how many in all.
     """
-    first = min((small / "index").glob("*.arrow"))
-    about = open_index(first).rows.schema.metadata or {}
-    (one,) = [open_index(first).rows.slice(0, 1)]
-    regions = [f"{chr(65 + number // 26)}{chr(65 + number % 26)}" for number in range(PAPER_REGIONS)]
+    for folder in ("data", "index"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    first = open_index(min((small / "index").glob("*.arrow"))).rows
     names: list[str] = []
-    for number, region in enumerate(regions):
-        count = scenes // PAPER_REGIONS + (number < scenes % PAPER_REGIONS)
-        ids = [f"{region}-w{10_000_000 + scene}" for scene in range(count)]
-        rows = pa.concat_tables([one] * count).combine_chunks()
-        shard = np.arange(count) // 128
-        for name, values in {"scene_id": ids, "shard": shard, "row": np.arange(count) % 128}.items():
-            place = rows.schema.get_field_index(name)
-            rows = rows.set_column(
-                place, rows.schema.field(name), pa.array(values, rows.schema.field(name).type)
-            )
-        rows = rows.combine_chunks()
-        size = 435_000_000
-        files = [
-            {"name": str(part.name), "size": size, "sha256": "0" * 64} for part in plan_shards(region, count)
-        ]
-        (root / "data").mkdir(parents=True, exist_ok=True)
-        (root / "index").mkdir(parents=True, exist_ok=True)
-        for file in files:
-            with (root / "data" / str(file["name"])).open("wb") as empty:
-                empty.truncate(size)
-        told = {
-            **about,
-            b"gl10m.shards": json.dumps(files).encode(),
-            b"gl10m.crc32": str(checksum(rows)).encode(),
-        }
-        with (
-            pa.OSFile(str(root / "index" / f"{region}.arrow"), "wb") as sink,
-            pa.ipc.new_file(sink, rows.schema.with_metadata(told)) as writer,
-        ):
-            writer.write_table(rows.replace_schema_metadata(told))
-        names += ids
+    for number in range(PAPER_REGIONS):
+        region = f"{chr(65 + number // 26)}{chr(65 + number % 26)}"
+        names += _region(root, region, first, scenes // PAPER_REGIONS + (number < scenes % PAPER_REGIONS))
     splits = pa.table({"scene_id": names, "split": ["train"] * len(names)}).cast(SPLITS.schema)
     parquet.write(root / "manifests" / "splits.parquet", splits, SPLITS, METADATA)
+
+
+def _region(root: Path, region: str, first: pa.Table, count: int) -> list[str]:
+    """Write the index of one region and empty shards; the ids of its scenes."""
+    ids = [f"{region}-w{10_000_000 + scene}" for scene in range(count)]
+    rows = pa.concat_tables([first.slice(0, 1)] * count)
+    places = np.arange(count)
+    for name, values in {"scene_id": ids, "shard": places // 128, "row": places % 128}.items():
+        place, field = rows.schema.get_field_index(name), rows.schema.field(name)
+        rows = rows.set_column(place, field, pa.array(values, field.type))
+    files = [
+        {"name": str(part.name), "size": SHARD_BYTES, "sha256": "0" * 64}
+        for part in plan_shards(region, count)
+    ]
+    for file in files:
+        with (root / "data" / str(file["name"])).open("wb") as empty:
+            empty.truncate(SHARD_BYTES)
+    about: dict[bytes | str, bytes | str] = {
+        **(first.schema.metadata or {}),
+        b"gl10m.shards": json.dumps(files),
+        seal.KEY.encode(): seal.BLANK,
+    }
+    described = rows.combine_chunks().replace_schema_metadata(about)
+    path = index_path(root, region)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, described.schema) as writer:
+        writer.write_table(described)
+    seal.seal(path)
+    return ids

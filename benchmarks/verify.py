@@ -23,7 +23,7 @@ import pyarrow as pa
 import simplejpeg
 import torch
 
-from benchmarks.loader_floor import PAPER_SCENES, textures
+from benchmarks.loader_data import PAPER_SCENES, textures
 from gl10m import GL10MDataset
 from gl10m.manifest import seal
 from gl10m.scene.grid import TILES

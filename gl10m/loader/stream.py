@@ -72,7 +72,8 @@ class GL10MStream(IterableDataset[Any]):
             OrderError: no such rank, buffer or `uneven` (a ValueError).
             ValueError: another number is below its least.
         """
-        least = {"batch_size": (batch_size or 1, 1), "threads": (threads, 1), "depth": (depth, 0)}
+        size = 1 if batch_size is None else batch_size
+        least = {"batch_size": (size, 1), "threads": (threads, 1), "depth": (depth, 0)}
         for name, (number, lowest) in least.items():
             if number < lowest:
                 raise ValueError(f"{name} is at least {lowest}; got {number}")

@@ -1,96 +1,95 @@
-"""Every scene of an epoch comes once, whoever shares the work and wherever an epoch was left."""
+"""Every scene of an epoch once, whoever shares it and wherever it is left and taken up."""
+
+from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gl10m.loader.order import EpochOrder, OrderError, Uneven
+from gl10m.loader.order import EpochOrder, OrderError
+
+SHARDS = st.lists(st.integers(0, 6), max_size=80).map(lambda numbers: np.array(sorted(numbers), np.int64))
+SHUFFLES = st.fixed_dictionaries(
+    {"seed": st.integers(0, 5), "shuffle": st.booleans(), "buffer": st.integers(1, 100)}
+)
 
 
-@st.composite
-def orders(draw: st.DrawFn, uneven: Uneven = "keep") -> list[EpochOrder]:
-    """The orders of all ranks over shards of unequal sizes."""
-    sizes = draw(st.lists(st.integers(1, 9), min_size=1, max_size=8))
-    shards = np.repeat(np.arange(len(sizes)) * 3, sizes)
-    world = draw(st.integers(1, 5))
-    seed, shuffle, buffer = draw(st.integers(0, 9)), draw(st.booleans()), draw(st.integers(1, 40))
-    return [
-        EpochOrder(
-            shards=shards, rank=rank, world=world, uneven=uneven, seed=seed, shuffle=shuffle, buffer=buffer
-        )
-        for rank in range(world)
-    ]
+def ranks(world: int, **settings: Any) -> list[EpochOrder]:  # noqa: ANN401 - settings of an order
+    return [EpochOrder(rank=rank, world=world, **settings) for rank in range(world)]
 
 
-@given(orders(), st.integers(0, 3))
-def test_ranks_share_every_scene_once(ranks: list[EpochOrder], epoch: int) -> None:
-    own = [rank.own(epoch).tolist() for rank in ranks]
-    assert sorted(place for part in own for place in part) == list(range(len(ranks[0].shards)))
-    assert [len(part) for part in own] == [rank.share() for rank in ranks]
-    assert max(map(len, own)) - min(map(len, own)) <= 1
+@given(SHARDS, SHUFFLES, st.integers(0, 3))
+def test_an_order_holds_every_scene_once(shards: Any, shuffle: dict[str, Any], epoch: int) -> None:  # noqa: ANN401
+    order = EpochOrder(shards=shards, **shuffle)
+    assert sorted(order.of_all(epoch).tolist()) == list(range(len(shards)))
+    assert np.array_equal(order.of_all(epoch), EpochOrder(shards=shards, **shuffle).of_all(epoch))
 
 
-@given(orders(), st.data())
-def test_an_epoch_goes_on_where_it_was_left_with_any_number_of_ranks(
-    ranks: list[EpochOrder], data: st.DataObject
+@given(SHARDS, SHUFFLES, st.integers(1, 7))
+def test_ranks_share_an_epoch_without_loss_or_repeat(
+    shards: Any, shuffle: dict[str, Any], world: int
+) -> None:  # noqa: ANN401
+    shares = [order.own(2).tolist() for order in ranks(world, shards=shards, **shuffle)]
+    assert sorted(scene for share in shares for scene in share) == list(range(len(shards)))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@given(SHARDS, SHUFFLES, st.integers(1, 7))
+def test_dropped_and_padded_shares_are_equal(shards: Any, shuffle: dict[str, Any], world: int) -> None:  # noqa: ANN401
+    count = len(shards)
+    for uneven, scenes in (("drop", count // world * world), ("pad", -(-count // world) * world)):
+        orders = ranks(world, shards=shards, uneven=uneven, **shuffle)
+        shares = [order.own(0).tolist() for order in orders]
+        assert {len(share) for share in shares} == {scenes // world}
+        seen = Counter(scene for share in shares for scene in share)
+        assert len(seen) == min(scenes, count)
+        if uneven == "drop" or world <= count:
+            assert sum(times - 1 for times in seen.values()) == max(0, scenes - count)
+
+
+@given(SHARDS, SHUFFLES, st.integers(1, 5), st.integers(0, 90), st.sampled_from(["keep", "drop", "pad"]))
+def test_a_share_is_as_long_as_it_says(
+    shards: Any,  # noqa: ANN401
+    shuffle: dict[str, Any],
+    world: int,
+    seen: int,
+    uneven: Any,  # noqa: ANN401
 ) -> None:
-    order = ranks[0]
-    seen = data.draw(st.integers(0, len(order.shards)))
-    world = data.draw(st.integers(1, 5))
-    later = [
-        EpochOrder(
-            shards=order.shards,
-            seed=order.seed,
-            shuffle=order.shuffle,
-            buffer=order.buffer,
-            rank=rank,
-            world=world,
-        )
-        for rank in range(world)
-    ]
-    rest = [place for rank in later for place in rank.own(1, seen).tolist()]
-    assert sorted([*order.of_all(1)[:seen].tolist(), *rest]) == list(range(len(order.shards)))
+    seen = min(seen, len(shards))
+    for order in ranks(world, shards=shards, uneven=uneven, **shuffle):
+        assert order.share(seen) == len(order.own(1, seen))
 
 
-@given(orders("drop"), orders("pad"), st.integers(0, 3))
-def test_ranks_in_step_have_equally_many(
-    dropping: list[EpochOrder], padding: list[EpochOrder], epoch: int
+@given(SHARDS, SHUFFLES, st.integers(1, 5), st.integers(1, 5), st.integers(0, 20))
+def test_another_number_of_ranks_takes_up_what_is_left(
+    shards: Any,  # noqa: ANN401
+    shuffle: dict[str, Any],
+    before: int,
+    after: int,
+    steps: int,
 ) -> None:
-    for ranks in (dropping, padding):
-        assert len({len(rank.own(epoch)) for rank in ranks}) == 1
-        assert {len(rank.own(epoch)) for rank in ranks} == {rank.share() for rank in ranks}
-    dropped = np.concatenate([rank.own(epoch) for rank in dropping])
-    assert len(np.unique(dropped)) == len(dropped) > len(dropping[0].shards) - len(dropping)
-    padded = np.concatenate([rank.own(epoch) for rank in padding])
-    assert set(padded.tolist()) == set(range(len(padding[0].shards)))
+    had = [order.own(0)[:steps].tolist() for order in ranks(before, shards=shards, **shuffle)]
+    seen = min(steps * before, len(shards))
+    rest = [order.own(0, seen).tolist() for order in ranks(after, shards=shards, **shuffle)]
+    assert sorted(sum(had + rest, [])) == list(range(len(shards)))
 
 
-@given(orders())
-def test_a_scene_moves_by_less_than_the_buffer_and_shards_come_in_random_order(
-    ranks: list[EpochOrder],
-) -> None:
-    order = ranks[0]
-    found = order.of_all(0)
-    if not order.shuffle:
-        assert found.tolist() == list(range(len(found)))
-        return
-    alone = EpochOrder(shards=order.shards, seed=order.seed, buffer=1).of_all(0)
-    assert len(np.flatnonzero(np.diff(order.shards[alone]))) == len(np.unique(order.shards)) - 1
-    moved = np.argsort(found)[alone] - np.arange(len(found))
-    assert abs(moved).max() < max(order.buffer, 1)
+def test_a_scene_stays_near_its_shard_and_another_epoch_is_another_order() -> None:
+    shards = np.repeat(np.arange(50), 20)
+    order = EpochOrder(shards=shards, buffer=40)
+    visited = shards[order.of_all(0)]
+    for shard in range(50):
+        assert np.ptp(np.flatnonzero(visited == shard)) < 20 + 2 * 40
+    assert not np.array_equal(order.of_all(0), order.of_all(1))
+    together = shards[EpochOrder(shards=shards, buffer=1).of_all(0)]
+    assert (np.diff(together) != 0).sum() == 49
 
 
-def test_epochs_and_seeds_differ_and_repeat() -> None:
-    shards = np.repeat(np.arange(10), 8)
-    order = EpochOrder(shards=shards, seed=1)
-    assert order.of_all(0).tolist() == EpochOrder(shards=shards, seed=1).of_all(0).tolist()
-    assert order.of_all(0).tolist() != order.of_all(1).tolist()
-    assert order.of_all(0).tolist() != EpochOrder(shards=shards, seed=2).of_all(0).tolist()
-    assert order.fingerprint != EpochOrder(shards=shards, seed=2).fingerprint
-
-
-@pytest.mark.parametrize("asked", [{"rank": 2, "world": 2}, {"buffer": 0}, {"uneven": "some"}, {"world": 0}])
-def test_an_order_of_nothing_is_refused(asked: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"rank": 2, "world": 2}, {"rank": -1}, {"world": 0}, {"buffer": 0}, {"uneven": "split"}]
+)
+def test_what_orders_nothing_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(OrderError):
-        EpochOrder(shards=np.zeros(3, np.int64), **asked)  # type: ignore[arg-type]
+        EpochOrder(shards=np.zeros(3, np.int64), **wrong)

@@ -1,170 +1,226 @@
-"""Streams and batches: whole epochs, left and taken up, by threads and by worker processes."""
+"""A stream is the same whoever carries it, and goes on where it was left."""
 
 import json
 import pickle
+import threading
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader
+from torchdata.stateful_dataloader import StatefulDataLoader
 
-from gl10m.loader import BatchLoader, GL10MDataset, GL10MStream, collate, scatter
-from gl10m.loader.stream import StreamStateError
+from gl10m.loader import GL10MDataset, GL10MStream, StreamStateError
+from gl10m.store.layout import SHARDS
+from gl10m.store.reader import DamagedImageError, open_index
 from tests.store.small_scenes import build
 
-BATCH = 3
+# More workers than cores are of interest here, whatever the machine.
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+
+SCENES = 11
+
+Make = Callable[..., GL10MStream]
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = build(tmp_path_factory.mktemp("data") / "root", CA=7, TX=5, WA=4)
-    assert isinstance(place, Path)
-    return place
+    return build(tmp_path_factory.mktemp("world"), {"CA": "train", "WA": "train"}, CA=7, WA=4)
 
 
-def stream(root: Path, **asked: Any) -> GL10MStream:  # noqa: ANN401 - options of the stream
-    return GL10MStream(GL10MDataset(root, tiles=[0, 57]), **asked)
+@pytest.fixture(scope="module")
+def make(root: Path) -> Make:
+    def stream(**options: Any) -> GL10MStream:  # noqa: ANN401 - options of a stream
+        return GL10MStream(GL10MDataset(root, tiles=1), **{"buffer": 4, **options})
+
+    return stream
 
 
-def names(items: Any) -> list[str]:  # noqa: ANN401 - samples or batches
+def told(items: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401 - samples or batches
+    """What tells items apart: their scenes and the tiles drawn."""
     return [
-        name
+        (torch.as_tensor(item["index"]).tolist(), item["tiles"].tolist(), int(item["hr"].sum()))
         for item in items
-        for name in ([item["scene_id"]] if isinstance(item["scene_id"], str) else item["scene_id"])
     ]
 
 
-@pytest.mark.parametrize("batch_size", [None, BATCH])
-@pytest.mark.parametrize("threads", [1, 3])
-def test_an_epoch_has_every_scene_once_with_its_own_pixels(
-    root: Path, batch_size: int | None, threads: int
-) -> None:
-    dataset = GL10MDataset(root, tiles=[0, 57])
-    found = list(stream(root, batch_size=batch_size, threads=threads, depth=1))
-    assert sorted(names(found)) == dataset.scene_ids
-    assert len(found) == len(stream(root, batch_size=batch_size))
-    for item in found if batch_size is None else []:
-        expected = dataset[item["index"]]
-        assert torch.equal(item["image"], expected["image"])
-        assert torch.equal(item["hr"], expected["hr"])
-
-
-@pytest.mark.parametrize("taken", range(7))
-@pytest.mark.parametrize("batch_size", [1, 2, BATCH])
-def test_an_epoch_goes_on_behind_the_item_that_came_last(root: Path, taken: int, batch_size: int) -> None:
-    whole = names(stream(root, batch_size=BATCH, seed=4))
-    left = stream(root, batch_size=BATCH, seed=4)
-    begun = iter(left)
-    had = [next(begun) for _ in range(min(taken, len(left)))]
-    state = json.loads(json.dumps(left.state_dict()))  # plain values
-    # Another batch size and other threads: the order of the scenes is the same.
-    other = stream(root, batch_size=batch_size, seed=4, threads=3)
-    other.load_state_dict(state)
-    assert names(had) + names(other) == whole
-
-
-def test_the_epoch_after_a_resumed_one_is_whole(root: Path) -> None:
-    one = stream(root, batch_size=BATCH)
-    begun = iter(one)
-    next(begun)
-    other = stream(root, batch_size=BATCH)
-    other.load_state_dict(one.state_dict())
-    assert len(names(other)) == 16 - BATCH
-    other.set_epoch(1)
-    one.set_epoch(1)
-    assert names(other) == names(one)
-    assert len(names(other)) == 16
-
-
-def test_a_state_of_another_stream_is_refused(root: Path) -> None:
-    state = stream(root, seed=1).state_dict()
-    with pytest.raises(StreamStateError, match="other scenes, seed"):
-        stream(root, seed=2).load_state_dict(state)
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_worker_processes_share_an_epoch(root: Path, workers: int) -> None:
-    loader = DataLoader(
-        stream(root, batch_size=BATCH),
-        batch_size=None,
-        num_workers=workers,
-        multiprocessing_context="spawn" if workers else None,
+def test_whole_scenes_come_once_each_in_the_order_of_the_epoch(root: Path) -> None:
+    stream = GL10MStream(GL10MDataset(root, tiles="all"), buffer=3)
+    samples = list(stream)
+    assert [sample["index"] for sample in samples] == stream.order.of_all(0).tolist()
+    assert (
+        sorted(sample["index"] for sample in samples)
+        == list(range(SCENES))
+        != [sample["index"] for sample in samples]
     )
-    assert names(loader) == names(stream(root, batch_size=BATCH))
+    own = GL10MDataset(root, tiles="all")[samples[0]["index"]]
+    assert torch.equal(samples[0]["hr"], own["hr"])
+    assert torch.equal(samples[0]["image"], own["image"])
 
 
-@pytest.mark.filterwarnings("ignore:'set_vital'")  # what torchdata asks of PyTorch
+def test_batches_are_the_same_for_every_number_of_threads_and_workers(make: Make) -> None:
+    expected = told(make(batch_size=2))
+    assert len(expected) == len(make(batch_size=2)) == 6
+    for threads in (1, 3):
+        assert told(make(batch_size=2, threads=threads, depth=0)) == expected
+    for workers in (1, 2, 3):
+        loader = DataLoader(make(batch_size=2), batch_size=None, num_workers=workers)
+        assert told(loader) == expected
+
+
+def test_an_epoch_has_an_order_and_tiles_of_its_own_in_living_workers_too(make: Make) -> None:
+    here, there = make(), make()
+    loader = DataLoader(there, batch_size=None, num_workers=2, persistent_workers=True)
+    epochs = []
+    for epoch in (0, 1):
+        here.set_epoch(epoch)
+        there.set_epoch(epoch)
+        epochs.append(told(here))
+        assert told(loader) == epochs[-1]
+    assert epochs[0] != epochs[1]
+    assert sorted(epochs[0]) != sorted(epochs[1]), "the tiles drawn"
+
+
+@given(
+    st.integers(1, 3),
+    st.integers(0, 12),
+    st.integers(1, 3),
+    st.one_of(st.none(), st.integers(1, 4)),
+    st.data(),
+)
+def test_it_goes_on_anywhere_with_other_threads_ranks_and_batches(
+    make: Make, world: int, steps: int, after: int, batch_size: int | None, data: st.DataObject
+) -> None:
+    epoch = data.draw(st.integers(0, 2))
+    parts = []
+    states = []
+    for rank in range(world):
+        stream = make(rank=rank, world=world, threads=1)
+        stream.set_epoch(epoch)
+        parts += [item["index"] for item in islice(stream, steps)]
+        states.append(json.loads(json.dumps(stream.state_dict())))
+    assert all(state == states[0] for state in states) or steps > SCENES // world
+    for rank in range(after):
+        stream = make(rank=rank, world=after, threads=2, batch_size=batch_size)
+        stream.load_state_dict(states[0])
+        parts += torch.cat(
+            [torch.as_tensor(item["index"]).reshape(-1) for item in stream] or [torch.zeros(0)]
+        ).tolist()
+        assert stream.dataset.epoch == epoch
+    assert sorted(parts) == list(range(SCENES))
+
+
+# torchdata 0.11 calls a name of PyTorch that PyTorch has since deprecated.
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("taken", [0, 1, 3])
-def test_torchdata_takes_an_epoch_up(root: Path, workers: int, taken: int) -> None:
-    stateful = pytest.importorskip("torchdata.stateful_dataloader", reason="pip install torchdata")
+@pytest.mark.parametrize("steps", [0, 1, 5, 6])
+def test_torchdata_takes_it_up_exactly(make: Make, workers: int, steps: int) -> None:
+    def loader() -> Any:  # noqa: ANN401 - it has no types
+        return StatefulDataLoader(make(batch_size=2), batch_size=None, num_workers=workers)
 
-    def loader() -> Any:  # noqa: ANN401 - torchdata's own class
-        return stateful.StatefulDataLoader(
-            stream(root, batch_size=BATCH), batch_size=None, num_workers=workers, multiprocessing_context=None
-        )
-
-    whole = names(loader())
-    left = loader()
-    begun = iter(left)
-    had = [next(begun) for _ in range(taken)]
-    state = left.state_dict()
-    other = loader()
-    other.load_state_dict(state)
-    assert names(had) + names(other) == whole
-
-
-def test_a_stream_is_picklable(root: Path) -> None:
-    made = pickle.loads(pickle.dumps(stream(root, batch_size=2)))  # noqa: S301 - our own
-    assert names(made) == names(stream(root, batch_size=2))
+    whole = loader()
+    expected = told(whole)
+    first = loader()
+    iterator = iter(first)
+    had = told(islice(iterator, steps))
+    state = pickle.dumps(first.state_dict())
+    del iterator, first
+    second = loader()
+    second.load_state_dict(pickle.loads(state))  # noqa: S301 - our own
+    assert had + told(second) == expected
+    second.dataset.set_epoch(1)
+    third = make(batch_size=2)
+    third.set_epoch(1)
+    assert told(second) == told(third), "the next epoch"
 
 
-def test_batches_by_threads_are_those_of_a_data_loader(root: Path) -> None:
-    dataset = GL10MDataset(root, tiles=4, seed=3)
-    batches = [[0, 5, 9], [2], [15, 1]]
-    ours = list(BatchLoader(dataset, batches, threads=2))
-    theirs = list(DataLoader(dataset, batch_sampler=batches, collate_fn=collate))
-    for one, other in zip(ours, theirs, strict=True):
-        assert one["scene_id"] == other["scene_id"]
-        assert torch.equal(one["hr"], other["hr"])
-        assert torch.equal(one["image"], other["image"])
-        assert torch.equal(one["offsets"], other["offsets"])
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_a_plain_dataloader_goes_on_with_another_number_of_workers(make: Make, workers: int) -> None:
+    expected = told(make())
+    before = make()
+    had = told(islice(DataLoader(before, batch_size=None, num_workers=2), 4))
+    after = make()
+    after.load_state_dict(before.state_dict(taken=4))
+    assert had + told(DataLoader(after, batch_size=None, num_workers=workers)) == expected
 
 
-def test_look_at_lr_then_buy(root: Path) -> None:
-    dataset = GL10MDataset(root)
-    batch = collate(dataset.__getitems__([3, 8]))
-    wanted = torch.zeros(2, 100, dtype=torch.bool)
-    wanted[0, [4, 99]] = True
-    wanted[1, 7] = True
-    seen = dataset.observe(batch, wanted)
-    assert seen["tiles"].tolist() == [4, 99, 7]
-    assert seen["scene"].tolist() == [0, 0, 1]
-    assert torch.equal(seen["hr"][:2], dataset.scene(3).hr([4, 99]))
-    placed, mask = scatter(seen, seen["hr"].float().mean(dim=(1, 2, 3)))
-    assert mask.tolist() == wanted.tolist()
-    assert placed.shape == (2, 100)
-    assert placed[1, 7] == seen["hr"][2].float().mean()
+def test_a_state_after_the_last_item_leaves_nothing_and_then_a_whole_epoch(make: Make) -> None:
+    stream = make()
+    expected = told(stream)
+    state = stream.state_dict()
+    again = make()
+    again.load_state_dict(state)
+    assert told(again) == []
+    assert told(again) == expected
+    assert told(stream) == expected
+    stream.set_epoch(1)
+    assert stream.state_dict() | {"epoch": 0} == make().state_dict()
 
 
-def test_a_batch_of_one_call_is_not_copied(root: Path) -> None:
-    samples = GL10MDataset(root, tiles=[1, 2]).__getitems__([0, 1, 2])
-    batch = collate(samples)
-    assert batch["hr"].data_ptr() == samples[0]["hr"].data_ptr()
-    assert batch["image"].data_ptr() == samples[0]["image"].data_ptr()
+def test_a_loop_that_was_left_begins_anew(make: Make) -> None:
+    stream = make()
+    next(iter(stream))
+    assert len(told(stream)) == SCENES
 
 
-def test_a_damaged_shard_ends_the_stream_where_its_scene_would_have_come(tmp_path: Path) -> None:
-    place = build(tmp_path / "root", CA=4)
-    assert isinstance(place, Path)
-    dataset = GL10MDataset(place, tiles=[5])
-    (shard,) = (place / "data").iterdir()
+def test_states_of_other_streams_are_refused(make: Make) -> None:
+    state = make().state_dict()
+    with pytest.raises(StreamStateError, match="other scenes, seed"):
+        make(seed=1).load_state_dict(state)
+    with pytest.raises(StreamStateError, match="one of 2 workers"):
+        make().load_state_dict({**state, "workers": 2, "taken": 1})
+
+
+def test_random_transforms_are_repeated_whatever_the_threads(root: Path) -> None:
+    def draws(threads: int) -> list[float]:
+        torch.manual_seed(3)
+        dataset = GL10MDataset(root, transform=lambda _: float(torch.rand(())))
+        return list(GL10MStream(dataset, threads=threads))
+
+    assert draws(1) == draws(4)
+
+
+def test_memory_is_bounded_and_threads_end_with_their_user(root: Path) -> None:
+    dataset = GL10MDataset(root, tiles=1)
+    stream = GL10MStream(dataset, threads=2, depth=1)
+    begun: list[int] = []
+    fetch = dataset.fetch
+    dataset.fetch = lambda indices: (begun.extend(indices), fetch(indices))[1]  # type: ignore[method-assign]
+    iterator = iter(stream)
+    next(iterator)
+    assert len(begun) <= 2 + 1 + 1
+    iterator.close()  # type: ignore[attr-defined]  # a generator
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("gl10m-decode")]
+
+
+def test_a_damaged_shard_is_named_where_its_scene_would_come(tmp_path: Path) -> None:
+    root = build(tmp_path, CA=5)
+    shard = root / SHARDS / "CA-00000-of-00001.parquet"
     content = bytearray(shard.read_bytes())
-    start = dataset.scene(2).reader.lr_range(2).start
-    content[start + 300] ^= 16
+    index = open_index(root / "index" / "CA.arrow")
+    content[int(index.column("hr_offset")[3]) + int(index.column("hr_length")[3][0]) - 20] ^= 1
     shard.write_bytes(content)
-    streaming = iter(GL10MStream(GL10MDataset(place, tiles=[5]), shuffle=False))
-    assert [next(streaming)["index"] for _ in range(2)] == [0, 1]
-    with pytest.raises(ValueError, match="is damaged"):
-        next(streaming)
+    iterator = iter(GL10MStream(GL10MDataset(root, tiles="all"), shuffle=False))
+    assert [next(iterator)["index"] for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(DamagedImageError, match="HR tile 0 of scene CA-w1003"):
+        next(iterator)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"threads": 0}, {"depth": -1}])
+def test_numbers_below_their_least_are_refused(make: Make, wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="at least"):
+        make(**wrong)
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_it_is_pickled_and_forked_while_its_threads_run(make: Make, context: str) -> None:
+    stream = make(batch_size=3)
+    running = iter(make(batch_size=3))
+    next(running)
+    loader = DataLoader(stream, batch_size=None, num_workers=2, multiprocessing_context=context, timeout=60)
+    assert told(loader) == told(pickle.loads(pickle.dumps(stream)))  # noqa: S301 - our own
