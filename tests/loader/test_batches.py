@@ -1,6 +1,7 @@
 """Batches by threads, batches without copies, and tiles chosen after LR was seen."""
 
 import os
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 from gl10m.loader import BatchLoader, GL10MDataset, RandomSymmetry, collate, scatter
 from gl10m.loader.batches import PinnedMemoryError
 from gl10m.loader.choice import ObservationError
+from gl10m.store.byte_source import ByteRange
 from tests.loader.test_dataset import odd_tiles, seen
 from tests.store.small_scenes import build
 
@@ -61,9 +63,14 @@ def test_a_batch_outlives_its_samples(root: Path) -> None:
 def test_all_images_of_a_batch_are_read_with_one_call(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = GL10MDataset(root, tiles=[1, 2, 50])
     source = dataset.scene(0).reader.source
-    calls = []
+    calls: list[int] = []
     read = source.read
-    monkeypatch.setattr(source, "read", lambda ranges: calls.append(len(ranges)) or read(ranges))
+
+    def counted(ranges: Sequence[ByteRange]) -> list[bytes]:
+        calls.append(len(ranges))
+        return read(ranges)
+
+    monkeypatch.setattr(source, "read", counted)
     dataset.__getitems__([0, 3, 5])
     assert calls == [3 * (1 + 2)], "an LR image, two neighbours and one tile of each scene"
 
@@ -108,7 +115,9 @@ def test_lr_is_seen_and_then_tiles_are_bought(root: Path, monkeypatch: pytest.Mo
     read: list[int] = []
     pread = os.pread
     monkeypatch.setattr(
-        os, "pread", lambda file, length, start: read.append(length) or pread(file, length, start)
+        os,
+        "pread",
+        lambda file, length, start: read.append(length) or pread(file, length, start),  # type: ignore[func-returns-value, redundant-expr]
     )
     observed = dataset.observe(batch, mask)
     assert len(read) == 3, "no LR image is read again"
@@ -117,7 +126,7 @@ def test_lr_is_seen_and_then_tiles_are_bought(root: Path, monkeypatch: pytest.Mo
     assert observed["offsets"].tolist() == [0, 2, 2, 3]
     assert observed["image"] is batch["image"]
     assert torch.equal(observed["hr"][2], dataset.scene(6).hr([7])[0])
-    assert_same(observed, dataset.observe(batch, [[4, 90], [], torch.tensor([7])]))
+    assert_same(observed, dataset.observe(batch, [[4, 90], [], [7]]))
     features, there = scatter(observed, torch.arange(6.0).reshape(3, 2))
     assert features.shape == (3, 100, 2)
     assert torch.equal(there, mask)

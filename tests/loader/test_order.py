@@ -29,8 +29,10 @@ def test_an_order_holds_every_scene_once(shards: Any, shuffle: dict[str, Any], e
 
 @given(SHARDS, SHUFFLES, st.integers(1, 7))
 def test_ranks_share_an_epoch_without_loss_or_repeat(
-    shards: Any, shuffle: dict[str, Any], world: int
-) -> None:  # noqa: ANN401
+    shards: Any,  # noqa: ANN401 - an array of numpy
+    shuffle: dict[str, Any],
+    world: int,
+) -> None:
     shares = [order.own(2).tolist() for order in ranks(world, shards=shards, **shuffle)]
     assert sorted(scene for share in shares for scene in share) == list(range(len(shards)))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
@@ -73,7 +75,7 @@ def test_another_number_of_ranks_takes_up_what_is_left(
     had = [order.own(0)[:steps].tolist() for order in ranks(before, shards=shards, **shuffle)]
     seen = min(steps * before, len(shards))
     rest = [order.own(0, seen).tolist() for order in ranks(after, shards=shards, **shuffle)]
-    assert sorted(sum(had + rest, [])) == list(range(len(shards)))
+    assert sorted(place for part in had + rest for place in part) == list(range(len(shards)))
 
 
 def test_a_scene_stays_near_its_shard_and_another_epoch_is_another_order() -> None:

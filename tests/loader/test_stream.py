@@ -93,7 +93,7 @@ def test_an_epoch_has_an_order_and_tiles_of_its_own_in_living_workers_too(make: 
     st.one_of(st.none(), st.integers(1, 4)),
     st.data(),
 )
-def test_it_goes_on_anywhere_with_other_threads_ranks_and_batches(
+def test_it_goes_on_anywhere_with_other_threads_ranks_and_batches(  # noqa: PLR0917
     make: Make, world: int, steps: int, after: int, batch_size: int | None, data: st.DataObject
 ) -> None:
     epoch = data.draw(st.integers(0, 2))
@@ -190,7 +190,7 @@ def test_memory_is_bounded_and_threads_end_with_their_user(root: Path) -> None:
     stream = GL10MStream(dataset, threads=2, depth=1)
     begun: list[int] = []
     fetch = dataset.fetch
-    dataset.fetch = lambda indices: (begun.extend(indices), fetch(indices))[1]  # type: ignore[method-assign]
+    dataset.fetch = lambda indices: (begun.extend(indices), fetch(indices))[1]  # type: ignore[method-assign, func-returns-value]
     iterator = iter(stream)
     next(iterator)
     assert len(begun) <= 2 + 1 + 1
