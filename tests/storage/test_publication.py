@@ -19,10 +19,12 @@ from gl10m.storage.client import StorageUnavailableError
 from gl10m.storage.lease import Lease, LeaseHeldError, LeaseLostError, held
 from gl10m.storage.place import BucketPath, below, place_of
 from gl10m.store.integrity import verify
+from gl10m.store.reader import open_index
 from pipelines.execution.fragments import read_scene
 from pipelines.execution.journal import BucketTransaction, Journal
 from pipelines.execution.lock import BuildLockedError, is_locked, locked
 from pipelines.sources.partial_file import recall, remember
+from pipelines.trace.scene import trace_scene
 from tests.storage.object_server import Proxy
 from tests.store.small_scenes import build
 
@@ -59,6 +61,9 @@ def test_a_data_set_that_another_program_copied_into_a_bucket_is_one(
     copy(local, root)
     assert verify(place(root), deep=True) == []
     assert splitting.split_root(place(root), SplitRequest(by="random", seed=7)).scenes
+    (found,) = trace_scene(place(root), open_index(local / "index" / "CA.arrow").scene_ids[0])
+    assert found.status == "kept"
+    assert found.split in {"train", "val", "test"}
     assert (contents(root).keys() | {"gl10m.json"}) == {
         str(path.relative_to(local)) for path in local.rglob("*") if path.is_file()
     } | {"gl10m.json"}
