@@ -171,7 +171,7 @@ def cli() -> None:
 @click.option(
     "--apart",
     is_flag=True,
-    help="Set scenes that overlap another split aside, in the split border; block does so anyway.",
+    help="Set scenes that share ground or pixels with another split aside, in border; block does anyway.",
 )
 @click.option(
     "--check",

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
-from gl10m.manifest.leakage import SHARED, coded, groups, overlapping, texts
+from gl10m.manifest.leakage import SHARED, coded, groups, overlapping, sharing_pixels, texts
 from gl10m.manifest.schema import SPLITS
 from gl10m.scene.states import states
 from gl10m.storage.place import Place
@@ -163,13 +163,13 @@ def split_by_concept(scenes: pa.Table, novel: Collection[int], other: str = OTHE
 
 
 def set_border_aside(scenes: pa.Table, splits: pa.Table) -> pa.Table:
-    """Move scenes to the split `border` until no two splits share ground.
+    """Move scenes to the split `border` until no two splits share ground, or pixels of an item.
 
     The smaller a split is, the more each of its scenes counts: where two overlap, the scene of the larger
     split goes. Splits are gone through from the smallest; scenes set aside send nobody else away.
 
     Args:
-        scenes: `scene_id` and `bounds`, as in SCENES.
+        scenes: `scene_id`, `bounds`, `naip_items` and `sentinel2_items`, as in SCENES.
         splits: schema SPLITS, in the order of the scenes.
 
     Returns:
@@ -179,7 +179,8 @@ def set_border_aside(scenes: pa.Table, splits: pa.Table) -> pa.Table:
     code, known = coded(named, {BORDER, NOVEL})
     counts = np.bincount(code[code >= 0], minlength=len(known))
     rank = np.append(np.lexsort((np.array(known, np.str_), counts)).argsort(), -1)[code]
-    one, other, _ = overlapping(scenes)
+    pairs = (overlapping(scenes)[:2], sharing_pixels(scenes))
+    one, other = (np.concatenate(side) for side in zip(*pairs, strict=True))
     gone = np.zeros(len(code), np.bool_)
     for split in range(1, len(known)):
         for here, there in ((one, other), (other, one)):

@@ -211,6 +211,13 @@ def test_no_rule_parts_ground_once_borders_are_set_aside(
             assert boxes[a].intersection(boxes[b]).area <= 1e-9 * boxes[a].area
 
 
+@given(world=WORLDS, seed=st.integers(0, 10))
+def test_nor_pixels(world: pa.Table, seed: int) -> None:
+    world = world.set_column(6, "sentinel2_items", pa.array([["one"]] * world.num_rows))
+    parted = split.set_border_aside(world, split.split_random(world, seed, {"a": 0.5, "b": 0.5}))
+    assert not leakage.check(world, parted, {"border"}).same_pixels
+
+
 def test_a_border_takes_the_scene_of_the_larger_split() -> None:
     row = scenes((-100, 40), (-99.99, 40), (-99.9, 40))
     parted = split.table_of(row, ["train", "val", "train"])
