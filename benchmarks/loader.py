@@ -1,16 +1,16 @@
 """The loader beside the bare decoder and its peers, on the same JPEG bytes, in one run.
 
     pip install webdataset datasets pylance
-    pip install --no-deps mosaicml-streaming litdata lightning-utilities transformers tokenizers regex brotli \\
-        python-snappy cramjam zstd catalogue
+    pip install --no-deps mosaicml-streaming litdata lightning-utilities transformers tokenizers regex \\
+        brotli python-snappy cramjam zstd catalogue
     python -m benchmarks.loader [--root DATA-SET | --aerial FOLDER] [--scenes 48] [--only scenes,samples,...]
 
 --root: a data set made by `gl10m build`. --aerial: tiles cut out of NAIP rasters, encoded again as the store
 does it. Otherwise made-up tiles of about the size of real ones. The last two for those who have them.
 
-CPU is user and system time of the process and of its ended children, the least of the rounds; files are in the
-page cache. Checksums of images are compared by the loader, as it does by default; peers compare none. Readers
-of the others' containers decode with the same decoder as the loader, so that containers are compared.
+CPU is user and system time of the process and of its ended children, the least of the rounds; files are in
+the page cache. Checksums of images are compared by the loader, as it does by default; peers compare none.
+Readers of the others' containers decode with the same decoder as the loader, so that containers are compared.
 """
 
 import argparse
@@ -134,10 +134,8 @@ def store_section(root: Path, scenes: list[list[bytes]]) -> None:
     payload = sum(len(image) for images in scenes for image in images)
     size = sum(path.stat().st_size for path in (root / "data").glob("*.parquet"))
     index = sum(path.stat().st_size for path in (root / "index").glob("*.arrow"))
-    print(
-        f"mean image {payload / len(scenes) / 101 / 1e3:.1f} KB, shards {size / payload - 1:.2%} over their images, ",
-        end="",
-    )
+    print(f"mean image {payload / len(scenes) / 101 / 1e3:.1f} KB", end=", ")
+    print(f"shards {size / payload - 1:.2%} over their images", end=", ")
     print(f"index {index / len(scenes):.0f} B a scene")
     start = cpu()
     for path in (root / "data").glob("*.parquet"):
@@ -382,7 +380,8 @@ def memory_section(root: Path) -> None:
             peaks.append(peak)
         told = ", ".join(f"{peak:.0f}" for peak in peaks[1:])
         print(
-            f"{title}: peak PSS {peaks[0]:.0f} MB in the first epoch, then {told}: x {peaks[-1] / peaks[1]:.3f}"
+            f"{title}: peak PSS {peaks[0]:.0f} MB in the first epoch, then {told}: "
+            f"x {peaks[-1] / peaks[1]:.3f}"
         )
 
 
@@ -395,8 +394,8 @@ def pss():
 before, start, spent = pss(), time.perf_counter(), time.process_time()
 dataset = gl10m.GL10MDataset(sys.argv[1], "train")
 wall, spent, after = time.perf_counter() - start, time.process_time() - spent, pss()
-print(f"{len(dataset)} scenes opened in {wall:.2f} s ({spent:.2f} CPU s), every byte of the indexes checked; "
-      f"PSS +{after[0] - before[0]:.0f} MB, of which {after[1] - before[1]:.0f} MB are not the file's own pages")
+print(f"{len(dataset)} scenes opened in {wall:.2f} s ({spent:.2f} CPU s), every byte of the indexes checked")
+print(f"PSS +{after[0] - before[0]:.0f} MB, {after[1] - before[1]:.0f} MB of them not the files' own pages")
 """
 
 
@@ -404,9 +403,8 @@ def start_section(root: Path, folder: Path) -> None:
     """Open a data set of the paper's size, in a process of its own."""
     loader_data.full_size(folder / "full", root)
     size = sum(path.stat().st_size for path in (folder / "full" / "index").iterdir())
-    print(
-        f"indexes of {loader_data.PAPER_SCENES} scenes: {size / 1e6:.0f} MB, {size / loader_data.PAPER_SCENES:.0f} B a scene"
-    )
+    count = loader_data.PAPER_SCENES
+    print(f"indexes of {count} scenes: {size / 1e6:.0f} MB, {size / count:.0f} B a scene")
     for _ in range(3):
         subprocess.run([sys.executable, "-c", OPENING, str(folder / "full")], check=True)
 

@@ -1,10 +1,8 @@
-"""JPEG images decoded on a GPU, by torchvision's nvJPEG.
+"""Decoding on a GPU by nvJPEG, through torchvision where that is installed.
 
-torchvision is no dependency: its packages must match PyTorch's. Without it or a GPU an error says so.
+nvJPEG interpolates colour in its own way: pixels differ by a few levels from those of libjpeg-turbo.
 """
 
-import importlib
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,54 +10,55 @@ from torch import Tensor
 
 from gl10m.loader.dataset import GL10MDataset
 from gl10m.loader.scene import Encoded
+from gl10m.store.codec import SIDE, ImageError
 
 
-class GpuDecodingUnavailableError(RuntimeError):
-    """There is no GPU, or no torchvision that decodes on it."""
+class GPUDecodingError(RuntimeError):
+    """Images cannot be decoded on a GPU here."""
 
 
 class NvjpegDecoder:
-    """Makes samples whose images lie on a GPU; the `decoder` of `BatchLoader`.
+    """Makes samples whose images are on a GPU. Checksums are compared before, where the data set verifies.
 
-    nvJPEG rounds otherwise than libjpeg-turbo: pixels may differ by a few levels. Checksums are compared on
-    the CPU before, where the data set verifies.
+    Example:
+        >>> decoder = NvjpegDecoder(dataset, "cuda")  # doctest: +SKIP
+        >>> loader = BatchLoader(dataset, batches, decoder=decoder)  # doctest: +SKIP
     """
 
-    def __init__(self, dataset: GL10MDataset, device: str = "cuda") -> None:
-        """Decode on a device.
+    def __init__(self, dataset: GL10MDataset, device: str | torch.device = "cuda") -> None:
+        """Take a data set and a device.
 
         Raises:
-            GpuDecodingUnavailableError: it cannot be done here.
+            GPUDecodingError: PyTorch sees no GPU, or torchvision is not installed.
         """
         if not torch.cuda.is_available():
-            raise GpuDecodingUnavailableError(
-                "PyTorch sees no CUDA device; leave the decoder out to use the CPU"
-            )
+            raise GPUDecodingError("decoding by nvJPEG needs a GPU, and PyTorch sees none; leave decoder out")
         try:
-            self._io: Any = importlib.import_module("torchvision.io")
-        except (ImportError, RuntimeError) as error:
-            raise GpuDecodingUnavailableError(
-                f"torchvision cannot be imported ({error}). Install the version that belongs to PyTorch "
-                f"{torch.__version__}, or leave the decoder out to use the CPU."
+            from torchvision.io import ImageReadMode, decode_jpeg  # noqa: PLC0415 - no dependency of gl10m
+        except (ImportError, OSError, RuntimeError) as error:
+            raise GPUDecodingError(
+                f"decoding by nvJPEG needs torchvision of the same build as PyTorch ({error}). Install it "
+                "from where PyTorch came from, or leave decoder out."
             ) from error
-        self.dataset, self.device = dataset, torch.device(device)
+        self._decode, self._mode = decode_jpeg, ImageReadMode.RGB
+        self._dataset, self._device = dataset, torch.device(device)
 
-    def __call__(self, encoded: Encoded) -> Sequence[dict[str, Any]]:
-        """Samples of what was fetched; images uint8 (3, 268, 268) on the device.
+    def __call__(self, encoded: Encoded) -> list[dict[str, Any]]:
+        """Decode what `GL10MDataset.fetch` gave; samples as of `GL10MDataset.decode`, images on the device.
 
         Raises:
-            StoreError: an image is damaged.
+            DamagedImageError: an image is not as it was written.
+            ImageError: it is not of 268 x 268 pixels.
         """
         encoded.check()
-        return self.dataset.described(encoded, self._decoded(encoded.lr), self._decoded(encoded.hr))
+        images = self._images([*encoded.lr, *encoded.hr])
+        first = len(encoded.lr)
+        return self._dataset.described(encoded, images[:first], images[first:])
 
-    def _decoded(self, contents: Sequence[memoryview]) -> Tensor:
-        if not contents:
-            return torch.empty((0, 3, 268, 268), dtype=torch.uint8, device=self.device)
-        files = [torch.frombuffer(bytearray(content), dtype=torch.uint8) for content in contents]
-        images: list[Tensor] = self._io.decode_jpeg(
-            files, mode=self._io.ImageReadMode.RGB, device=self.device
-        )
-        # The decoder works on streams of its own (torchvision issue 9606).
-        torch.cuda.synchronize(self.device)
+    def _images(self, contents: list[memoryview]) -> Tensor:
+        tensors = [torch.frombuffer(bytearray(content), dtype=torch.uint8) for content in contents]
+        images = self._decode(tensors, mode=self._mode, device=self._device)
+        wrong = {tuple(image.shape) for image in images} - {(3, SIDE, SIDE)}
+        if wrong:
+            raise ImageError(f"an image of the store is {SIDE} x {SIDE} pixels in colour; got {wrong}")
         return torch.stack(images)

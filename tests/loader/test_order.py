@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from gl10m.loader.order import EpochOrder, OrderError
+from gl10m.loader.order import EpochOrder, OrderError, Uneven
+
+Shards = NDArray[np.int64]
 
 SHARDS = st.lists(st.integers(0, 6), max_size=80).map(lambda numbers: np.array(sorted(numbers), np.int64))
 SHUFFLES = st.fixed_dictionaries(
@@ -21,7 +24,7 @@ def ranks(world: int, **settings: Any) -> list[EpochOrder]:  # noqa: ANN401 - se
 
 
 @given(SHARDS, SHUFFLES, st.integers(0, 3))
-def test_an_order_holds_every_scene_once(shards: Any, shuffle: dict[str, Any], epoch: int) -> None:  # noqa: ANN401
+def test_an_order_holds_every_scene_once(shards: Shards, shuffle: dict[str, Any], epoch: int) -> None:
     order = EpochOrder(shards=shards, **shuffle)
     assert sorted(order.of_all(epoch).tolist()) == list(range(len(shards)))
     assert np.array_equal(order.of_all(epoch), EpochOrder(shards=shards, **shuffle).of_all(epoch))
@@ -29,9 +32,7 @@ def test_an_order_holds_every_scene_once(shards: Any, shuffle: dict[str, Any], e
 
 @given(SHARDS, SHUFFLES, st.integers(1, 7))
 def test_ranks_share_an_epoch_without_loss_or_repeat(
-    shards: Any,  # noqa: ANN401 - an array of numpy
-    shuffle: dict[str, Any],
-    world: int,
+    shards: Shards, shuffle: dict[str, Any], world: int
 ) -> None:
     shares = [order.own(2).tolist() for order in ranks(world, shards=shards, **shuffle)]
     assert sorted(scene for share in shares for scene in share) == list(range(len(shards)))
@@ -39,9 +40,10 @@ def test_ranks_share_an_epoch_without_loss_or_repeat(
 
 
 @given(SHARDS, SHUFFLES, st.integers(1, 7))
-def test_dropped_and_padded_shares_are_equal(shards: Any, shuffle: dict[str, Any], world: int) -> None:  # noqa: ANN401
+def test_dropped_and_padded_shares_are_equal(shards: Shards, shuffle: dict[str, Any], world: int) -> None:
     count = len(shards)
-    for uneven, scenes in (("drop", count // world * world), ("pad", -(-count // world) * world)):
+    wanted: dict[Uneven, int] = {"drop": count // world * world, "pad": -(-count // world) * world}
+    for uneven, scenes in wanted.items():
         orders = ranks(world, shards=shards, uneven=uneven, **shuffle)
         shares = [order.own(0).tolist() for order in orders]
         assert {len(share) for share in shares} == {scenes // world}
@@ -53,11 +55,11 @@ def test_dropped_and_padded_shares_are_equal(shards: Any, shuffle: dict[str, Any
 
 @given(SHARDS, SHUFFLES, st.integers(1, 5), st.integers(0, 90), st.sampled_from(["keep", "drop", "pad"]))
 def test_a_share_is_as_long_as_it_says(
-    shards: Any,  # noqa: ANN401
+    shards: Shards,
     shuffle: dict[str, Any],
     world: int,
     seen: int,
-    uneven: Any,  # noqa: ANN401
+    uneven: Uneven,
 ) -> None:
     seen = min(seen, len(shards))
     for order in ranks(world, shards=shards, uneven=uneven, **shuffle):
@@ -66,7 +68,7 @@ def test_a_share_is_as_long_as_it_says(
 
 @given(SHARDS, SHUFFLES, st.integers(1, 5), st.integers(1, 5), st.integers(0, 20))
 def test_another_number_of_ranks_takes_up_what_is_left(
-    shards: Any,  # noqa: ANN401
+    shards: Shards,
     shuffle: dict[str, Any],
     before: int,
     after: int,
@@ -75,7 +77,7 @@ def test_another_number_of_ranks_takes_up_what_is_left(
     had = [order.own(0)[:steps].tolist() for order in ranks(before, shards=shards, **shuffle)]
     seen = min(steps * before, len(shards))
     rest = [order.own(0, seen).tolist() for order in ranks(after, shards=shards, **shuffle)]
-    assert sorted(place for part in had + rest for place in part) == list(range(len(shards)))
+    assert sorted(scene for share in had + rest for scene in share) == list(range(len(shards)))
 
 
 def test_a_scene_stays_near_its_shard_and_another_epoch_is_another_order() -> None:

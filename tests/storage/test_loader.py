@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from gl10m import GL10MDataset
+from gl10m.loader import GL10MStream, collate
 from gl10m.storage import client
 from gl10m.storage.client import ObjectNotFoundError, StorageDeniedError, StorageUnavailableError
 from gl10m.storage.place import BucketPath, cached, object_at, place_of
@@ -217,3 +218,55 @@ def test_an_input_is_copied_once_and_again_when_it_changed(root: BucketPath, s3:
     client.put(root.root.address, "maps/mine.toml", b"other")
     assert cached(object_at(address)).read_bytes() == b"other"
     assert isinstance(place_of(str(root)), BucketPath)
+
+
+def test_a_batch_out_of_a_bucket_is_one_round_trip(
+    s3: Proxy, both: tuple[Path, BucketPath], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local, remote = (GL10MDataset(root, tiles=[1, 50, 99], gap=0) for root in both)
+    asked: list[int] = []
+    read = client.read_ranges
+    monkeypatch.setattr(
+        client, "read_ranges", lambda where, spans: asked.append(len(spans)) or read(where, spans)
+    )
+    s3.forget()
+    found = remote.__getitems__([4, 0, 2])
+    assert asked == [len(s3.requests)] == [3 * 4]
+    for own, other in zip(found, local.__getitems__([4, 0, 2]), strict=True):
+        assert_equal(own, other)
+
+
+def test_a_wider_gap_trades_bytes_for_requests(s3: Proxy, both: tuple[Path, BucketPath]) -> None:
+    spent = []
+    for gap in (0, 4_000, 1 << 20):
+        dataset = GL10MDataset(both[1], tiles=[1, 3, 50, 99], gap=gap)
+        s3.forget()
+        dataset.__getitems__([0, 1, 2])
+        spent.append((len(s3.requests), sum(size for _, size in s3.sent("GET"))))
+    requests, sizes = zip(*spent, strict=True)
+    assert list(requests) == sorted(requests, reverse=True)
+    assert list(sizes) == sorted(sizes)
+    assert len(set(requests)) == 3
+
+
+def test_lr_is_seen_and_tiles_are_bought_in_two_round_trips(s3: Proxy, both: tuple[Path, BucketPath]) -> None:
+    dataset = GL10MDataset(both[1], gap=0)
+    s3.forget()
+    batch = collate(dataset.__getitems__([0, 3]))
+    assert len(s3.requests) == 2
+    observed = dataset.observe(batch, [[7, 70], [5]])
+    assert len(s3.requests) == 2 + 3
+    assert torch.equal(observed["hr"][1], GL10MDataset(both[0]).scene(0).hr([70])[0])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stream_out_of_a_bucket_gives_whole_scenes_with_two_requests_at_most(
+    s3: Proxy, both: tuple[Path, BucketPath], workers: int
+) -> None:
+    stream = GL10MStream(GL10MDataset(both[1], tiles="all"))
+    expected = list(GL10MStream(GL10MDataset(both[0], tiles="all")))
+    s3.forget()
+    found = list(DataLoader(stream, batch_size=None, num_workers=workers) if workers else stream)
+    assert [sample["scene_id"] for sample in found] == [sample["scene_id"] for sample in expected]
+    assert all(torch.equal(own["hr"], other["hr"]) for own, other in zip(found, expected, strict=True))
+    assert len(gets(s3)) <= 2 * len(found)
