@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from distributed import Client, KilledWorker
 
 from gl10m.manifest import parquet
-from gl10m.manifest.columns import values, where
+from gl10m.manifest.columns import values, where, where_not
 from gl10m.manifest.schema import ITEMS, MATCHED, SCENES
 from gl10m.report import funnel
 from gl10m.scene.class_map import ClassMap
@@ -25,12 +25,13 @@ from pipelines.config import BuildParameters
 from pipelines.execution.cluster import cluster, dashboard
 from pipelines.execution.fragments import RECEIPTS, Receipts, note_keys, scene_key
 from pipelines.execution.journal import Journal, transaction_in
+from pipelines.execution.ledger import Notes, noting
 from pipelines.execution.lock import locked
 from pipelines.execution.logbook import logbook
-from pipelines.execution.software import software
+from pipelines.execution.software import differences, software
 from pipelines.execution.tasks import TaskFailure, run
 from pipelines.execution.telling import Telling, say
-from pipelines.execution.workplace import OutOfReachError, Workplace
+from pipelines.execution.workplace import OutOfReachError, Workplace, software_before
 from pipelines.fetch import (
     FATAL,
     Batch,
@@ -52,7 +53,7 @@ from pipelines.inputs import (
     read_class_map,
 )
 from pipelines.publish import Account, about_other_regions, available, publish
-from pipelines.region import RegionJob, RegionPlan, Sources, prepare
+from pipelines.region import RegionJob, RegionPlan, Sources, item_marks, prepare
 from pipelines.sources.extracts import Extract
 from pipelines.sources.patience import Patience
 from pipelines.sources.retrying import Tally, announce_retries, counted
@@ -108,6 +109,7 @@ def build(request: BuildRequest) -> BuildReport:
             _make_world(client, request, telling)
         sources = open_sources(request, stack, parameters.searched_cloud_percent, patience)
         extracts = {region: find_extract(request, region, files, patience) for region in request.regions}
+        _tell_of_other_software(journal)
         workplace = Workplace.of(journal)
         jobs = [
             RegionJob(
@@ -131,7 +133,18 @@ def build(request: BuildRequest) -> BuildReport:
             text = plan.describe(request.regions, request.root, parameters, request.limit)
             return BuildReport(text=text, failed=0)
         tally = _fetch(client, request.root, jobs, plans, keys, patience=patience, telling=telling)
-        accounts = [_account(request, job, plans[job.region], keys[job.region], extracts) for job in jobs]
+        receipts = Receipts(journal).load()
+        accounts = [
+            _account(
+                request,
+                job,
+                plans[job.region],
+                keys[job.region],
+                extract=extracts[job.region],
+                receipts=receipts,
+            )
+            for job in jobs
+        ]
         with telling.stage("publishing", len(accounts), "regions", "shards and manifests") as told:
             _publish(request.root, accounts, class_map)
             told.advance(len(accounts))
@@ -155,6 +168,18 @@ def _announce(client: Client, request: BuildRequest, log: Path) -> None:
     _LOG.info("build of %s", ",".join(request.regions), extra={"facts": facts})
     say(f"dashboard: {address}")
     say(f"log: {log}; `gl10m status --root {request.root}` tells how far it is")
+
+
+def _tell_of_other_software(journal: Journal) -> None:
+    """Say that other versions than those of the last build make what depends on them anew."""
+    if changed := differences(software(), software_before(journal)):
+        _LOG.warning(
+            "other software than when %s was built last (%s): what its versions decide is made again, images "
+            "included where they decide pixels. To keep what there is, stop, install the versions of then, "
+            "and run the same command again.",
+            journal.root,
+            ", ".join(changed),
+        )
 
 
 def _publish(root: Place, accounts: list[Account], class_map: ClassMap) -> None:
@@ -247,7 +272,8 @@ def _keys(plan: RegionPlan, parameters: BuildParameters, sources: Sources) -> di
     columns = ["scene_id", "bounds", "naip_items", "sentinel2_items"]
     version = parameters_key(parameters)
     rows = pq.read_table(readable(plan.matched), columns=columns).to_pylist()
-    return {str(row["scene_id"]): scene_key(row, version, names) for row in rows}
+    marks = item_marks(pq.read_table(readable(plan.items)))
+    return {str(row["scene_id"]): scene_key(row, version, names, marks) for row in rows}
 
 
 def _fetch(
@@ -261,7 +287,9 @@ def _fetch(
     telling: Telling,
 ) -> Tally:
     """Ask for the images of every scene that is not finished; gives the faults that were met."""
-    receipts = Receipts(Journal(root)).load()
+    journal = Journal(root)
+    Receipts(journal).note()
+    receipts = Receipts(journal).load()
     at_hand = available(root, receipts)
     finished = at_hand | set(values(where(receipts, "outcome", {"rejected"}), "scene_key"))
     tasks: list[Batch] = []
@@ -285,10 +313,15 @@ def _fetch(
                     workplace=job.workplace,
                 )
             )
-    return _run_batches(client, tasks, Watch(patience.hopeless_batches), telling)
+    asked = {name for task in tasks for name in task.keys}
+    anew = asked & set(values(where_not(receipts, "outcome", {"failed"}), "scene_id"))
+    again = f", {len(anew):,} of them anew: parameters, items or software have changed" if anew else ""
+    return _run_batches(client, journal, tasks, Watch(patience.hopeless_batches), telling, again=again)
 
 
-def _run_batches(client: Client, tasks: list[Batch], watch: Watch, telling: Telling) -> Tally:
+def _run_batches(
+    client: Client, journal: Journal, tasks: list[Batch], watch: Watch, telling: Telling, *, again: str
+) -> Tally:
     """Run the batches.
 
     Raises:
@@ -296,26 +329,34 @@ def _run_batches(client: Client, tasks: list[Batch], watch: Watch, telling: Tell
         OSError: the data set cannot be written.
     """
     total = sum(len(task.keys) for task in tasks)
-    with telling.stage("imagery", total, "scenes", f"{total:,} scenes to fetch") as told:
+    with (
+        telling.stage("imagery", total, "scenes", f"{total:,} scenes to fetch{again}") as told,
+        noting(journal) as notes,
+    ):
         for batch, result in run(client, fetch, tasks, scene_by_scene):
-            fetched = _committed(batch, result)
+            fetched = _committed(batch, result, notes)
             told.advance(len(batch.keys), kept=fetched.kept, rejected=fetched.rejected, failed=fetched.failed)
             watch.tally.add(fetched.tally)
             watch.note(kept=fetched.kept, failed=fetched.failed, cause=fetched.cause)
     return watch.tally
 
 
-def _committed(batch: Batch, result: Fetched | TaskFailure) -> Fetched:
+def _committed(batch: Batch, result: Fetched | TaskFailure, notes: Notes) -> Fetched:
     """What came of a batch, once the journal holds it."""
-    if not isinstance(result, TaskFailure):
-        if result.fragment is not None:
-            batch.journal.write_fragment(result.fragment)
-        return result
-    if isinstance(result.cause, FATAL):
-        raise result.cause
-    names = ", ".join(batch.keys)
-    _LOG.warning("%s failed: %s", names, result.cause, exc_info=result.cause)
-    return give_up(batch, result.cause)
+    if isinstance(result, TaskFailure):
+        if isinstance(result.cause, FATAL):
+            raise result.cause
+        names = ", ".join(batch.keys)
+        _LOG.warning("%s failed: %s", names, result.cause, exc_info=result.cause)
+        fetched = give_up(batch, result.cause)
+    else:
+        fetched = result
+    path = fetched.path
+    if fetched.fragment is not None:
+        path = batch.journal.write_fragment(fetched.fragment)
+    if path is not None:
+        notes.add(path, fetched.receipts)
+    return fetched
 
 
 def _account(
@@ -323,12 +364,12 @@ def _account(
     job: RegionJob,
     plan: RegionPlan,
     keys: dict[str, str],
-    extracts: dict[str, Extract],
+    *,
+    extract: Extract,
+    receipts: pa.Table,
 ) -> Account:
     """Everything that is known of a region once its scenes have been asked for."""
-    receipts = Receipts(Journal(request.root)).load()
     mine = where(receipts, "scene_key", keys.values())
-    extract = extracts[job.region]
     lr = "synthetic" if request.lr_source == "synthetic" else "sentinel-2"
     hr = "synthetic" if request.hr_source == "synthetic" else "naip"
     return Account(

@@ -1,6 +1,7 @@
 """The commands that build: classes, world, plan, candidates, coverage, build, status."""
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -157,6 +158,8 @@ def build(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands ov
       gl10m build --states ME --items naip=naip.parquet --items sentinel-2=s2/
     """
     from pipelines.build import build as run_build
+    from pipelines.execution.redaction import Guarded, redact
+    from pipelines.execution.tasks import terminated_as_interrupted
     from pipelines.inputs import BuildRequest
 
     request = BuildRequest(
@@ -178,9 +181,13 @@ def build(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands ov
         dry_run=asked["dry_run"],
     )
     try:
-        report = run_build(request)
+        with terminated_as_interrupted():
+            report = Guarded(run_build)(request)
     except KeyboardInterrupt:
-        click.echo("\nStopped; what was fetched is kept. Run the same command again to go on.", err=True)
+        again = redact(shlex.join(["gl10m", *sys.argv[1:]]))
+        click.echo(
+            f"\nStopped; what was fetched is kept. Run the same command again to go on:\n  {again}", err=True
+        )
         sys.exit(EXIT_INTERRUPTED)
     click.echo(report.text)
     if report.failed:
@@ -406,16 +413,21 @@ def coverage(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands
 
 @click.command()
 @root_option
-def status(root: "Place") -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, with the provenance of what stands.")
+def status(root: "Place", *, as_json: bool) -> None:
     """Say how far a build is, while it runs and afterwards.
+
+    Tells whether a build is running now, its stage, what is done and what remains, and by state what was
+    kept, rejected and failed, with reasons.
 
     \b
     Example:
       gl10m status --root demo
+      gl10m status --root s3://bucket/gl10m --json
     """
-    from pipelines.progress import describe
+    from pipelines.progress import describe, look
 
-    click.echo(describe(root))
+    click.echo(look(root).as_json() if as_json else describe(root))
 
 
 @click.command()

@@ -14,6 +14,7 @@ from gl10m.manifest.schema import COVERAGE
 from pipelines import config
 from pipelines.config import BuildParameters
 from pipelines.execution.lock import locked
+from pipelines.execution.software import software
 from pipelines.inputs import BuildRequest, check_sources, find_extract, open_sources, osm_files, source_name
 from pipelines.region import Sources
 from pipelines.sources import libosmium
@@ -115,7 +116,13 @@ def _provenance(
             "synthetic" if request.lr_source == "synthetic" else "sentinel-2",
             "synthetic" if request.hr_source == "synthetic" else "naip",
         }
-    return Provenance(configuration=configuration, inputs=inputs, licences=tuple(sorted(licences))).metadata()
+    made_with = {**json.loads(about.get("gl10m.software", "{}")), **dict.fromkeys(extracts, software())}
+    return Provenance(
+        configuration=configuration,
+        inputs=inputs,
+        licences=tuple(sorted(licences)),
+        software=made_with,
+    ).metadata()
 
 
 def _otherwise_made(table: pa.Table, request: BuildRequest, *, compared: bool) -> list[str]:

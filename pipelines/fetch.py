@@ -12,9 +12,11 @@ from gl10m.manifest.outcome import Ledger
 from gl10m.manifest.provenance import digest
 from gl10m.manifest.schema import FETCHED
 from gl10m.storage.client import StorageError
+from gl10m.storage.place import Place
 from pipelines.config import BuildParameters
-from pipelines.execution.fragments import make_fragment
+from pipelines.execution.fragments import RECEIPTS, make_fragment
 from pipelines.execution.journal import Journal, UnwritableJournalError
+from pipelines.execution.software import PIXELS, versions
 from pipelines.execution.tasks import as_it_is
 from pipelines.execution.workplace import ForeignWorkerError, Workplace
 from pipelines.region import Sources, named_items
@@ -35,7 +37,7 @@ FATAL = (StorageError, UnwritableJournalError, ForeignWorkerError)
 """What no other batch will fare better with: the data set cannot be written, or not with these bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Batch:
     """A batch of neighbours; travels to a worker."""
 
@@ -51,6 +53,10 @@ class Batch:
     journal: Journal
     patience: Patience
     workplace: Workplace
+
+    def __repr__(self) -> str:
+        # Dask logs the tasks that fail; their sources may be asked with a query that is nobody's business.
+        return f"Batch({self.region}, {', '.join(self.keys)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +74,10 @@ class Fetched:
     """How long its worker was at it."""
     fragment: pa.Table | None
     """What the build has to commit, since the worker does not see the journal."""
+    path: Place | None
+    """Where the worker committed it."""
+    receipts: pa.Table
+    """Schema RECEIPTS, of what was committed."""
 
 
 class SourcesDownError(ConnectionError):
@@ -104,7 +114,7 @@ class Watch:
 
 def parameters_key(parameters: BuildParameters) -> str:
     """Digest of what decides the pixels of a scene once its items are chosen."""
-    return digest([VERSIONS, asdict(parameters.lr), asdict(parameters.hr)])
+    return digest([VERSIONS, versions(PIXELS), asdict(parameters.lr), asdict(parameters.hr)])
 
 
 def fetch(batch: Batch) -> Fetched:
@@ -125,8 +135,7 @@ def fetch(batch: Batch) -> Fetched:
     dropped = pa.concat_tables([lr.dropped, hr.dropped, checked.dropped])
     fragment = make_fragment(batch.keys, checked.kept, dropped)
     here = batch.workplace.sees(batch.journal)
-    if here:
-        batch.journal.write_fragment(fragment)
+    path = batch.journal.write_fragment(fragment) if here else None
     outcomes = values(fragment, "outcome")
     failed = where(dropped, "outcome", {"failed"})
     return Fetched(
@@ -137,6 +146,8 @@ def fetch(batch: Batch) -> Fetched:
         tally=counted(),
         seconds=time.monotonic() - begun,
         fragment=None if here else fragment,
+        path=path,
+        receipts=fragment.select(RECEIPTS.names),
     )
 
 
@@ -159,7 +170,7 @@ def scene_by_scene(batch: Batch, cause: BaseException) -> Sequence[Batch]:
 
 
 def give_up(batch: Batch, cause: BaseException) -> Fetched:
-    """Commit that the scenes of a batch failed: they are accounted for, and the next run tries them again.
+    """The scenes of a batch as failed ones: they are accounted for, and the next run tries them again.
 
     Args:
         batch: of one scene, or of several that failed for one cause.
@@ -173,9 +184,18 @@ def give_up(batch: Batch, cause: BaseException) -> Fetched:
     ledger = Ledger("lr", batch.region)
     for name in batch.keys:
         ledger.fail(name, code, said)
-    batch.journal.write_fragment(make_fragment(batch.keys, FETCHED.empty(), ledger.table))
-    failed = len(batch.keys)
-    return Fetched(kept=0, rejected=0, failed=failed, cause=said, tally=Tally(), seconds=0.0, fragment=None)
+    fragment = make_fragment(batch.keys, FETCHED.empty(), ledger.table)
+    return Fetched(
+        kept=0,
+        rejected=0,
+        failed=len(batch.keys),
+        cause=said,
+        tally=Tally(),
+        seconds=0.0,
+        fragment=fragment,
+        path=None,
+        receipts=fragment.select(RECEIPTS.names),
+    )
 
 
 def batches(matched: pa.Table, items: pa.Table, keys: dict[str, str]) -> list[tuple[pa.Table, pa.Table]]:

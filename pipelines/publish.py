@@ -36,7 +36,9 @@ from gl10m.store.reader import check_rows, open_index
 from gl10m.store.shard import open_shard, read_rows, write_shard
 from pipelines.execution.fragments import RECEIPTS, Receipts, account, read_scene
 from pipelines.execution.journal import Journal, Publication, transaction_in
+from pipelines.execution.ledger import forget
 from pipelines.execution.lock import WORK
+from pipelines.execution.software import software
 from pipelines.region import RegionPlan, named_items
 
 _LOG = logging.getLogger("gl10m")
@@ -45,7 +47,7 @@ IMAGE_STAGES = ("lr", "hr", "consistency")
 """Stages whose account stands in the receipts, in order."""
 
 CONTENT = "gl10m.content"
-"""Metadata key of a shard: digest of its scenes' keys and labels, by which an unchanged shard is known."""
+"""Metadata key of a shard: digest of its scenes' keys, labels and provenance; the same means no change."""
 
 DECLARED = {
     "candidates": CANDIDATES,
@@ -125,6 +127,7 @@ def publish(root: Place, accounts: list[Account], class_map: ClassMap) -> pa.Tab
     transaction.publish(obsolete + [f"index/{region}.arrow" for region in empty])
     for path in journal.fragments.glob("*.parquet"):
         path.unlink()
+    forget(journal)
     return final["funnel"]
 
 
@@ -175,17 +178,16 @@ def _write_region(
     ids = sorted(str(name) for name in values(kept, "scene_id"))
     rows = where(_read(item.plan.matched, MATCHED), "scene_id", ids).sort_by("scene_id").combine_chunks()
     pixels = _Pixels.of(root, region, {item.keys[name] for name in ids})
-    names = class_map.names
+    names, about = class_map.names, _shard_metadata(item, class_map)
     paths: list[Place] = []
     for planned in plan_shards(region, len(ids)):
         members = rows.slice(planned.first, planned.scenes)
         keys = {name: item.keys[name] for name in values(members, "scene_id")}
-        content = digest([names, list(keys.values()), members.to_pylist()])
+        content = digest([names, list(keys.values()), members.to_pylist(), about])
         path = root / "data" / str(planned.name)
         if _content(path) != content:
             path = transaction.stage(f"data/{planned.name}")
-            metadata = {**_shard_metadata(item), CONTENT: content}
-            write_shard(path, _relabelled(members, pixels.rows(keys)), names, metadata)
+            write_shard(path, _relabelled(members, pixels.rows(keys)), names, {**about, CONTENT: content})
         paths.append(path)
     if paths and not _is_indexed(root / "index" / f"{region}.arrow", paths):
         write_index(transaction.stage(f"index/{region}.arrow"), paths)
@@ -328,13 +330,13 @@ def _ordered(name: str, table: pa.Table) -> pa.Table:
     return table.sort_by("scene_id")
 
 
-def _shard_metadata(item: Account) -> dict[str, str]:
-    licences = Provenance(configuration={}, inputs={}, licences=item.licences).metadata()
-    return {name: licences[name] for name in ("gl10m.version", "gl10m.paper", "gl10m.licences")}
+def _shard_metadata(item: Account, class_map: ClassMap) -> dict[str, str]:
+    """What a shard says of its own making: as the manifests do, of its region alone."""
+    return _provenance([item], {"configuration": {}, "inputs": {}, "licences": {}, "software": {}}, class_map)
 
 
 def about_other_regions(root: Place, regions: set[str], class_map: ClassMap) -> dict[str, Any]:
-    """Configuration, inputs and licences of regions built earlier into the same data set.
+    """Configuration, inputs, licences and software of regions built earlier into the same data set.
 
     Args:
         root: the data set.
@@ -346,13 +348,14 @@ def about_other_regions(root: Place, regions: set[str], class_map: ClassMap) -> 
         ManifestError: they are there, but their manifest is not, or is damaged.
     """
     others = _other_regions(root, regions)
-    found: dict[str, Any] = {"configuration": {}, "inputs": {}, "licences": {}}
+    found: dict[str, Any] = {"configuration": {}, "inputs": {}, "licences": {}, "software": {}}
     if not others:
         return found
     path = root / "manifests" / "scenes.parquet"
     names = ", ".join(sorted(others))
     try:
         about = parquet.metadata_of(path)
+        about.setdefault("gl10m.software", "{}")  # data sets of gl10m 0.1 do not say
         written = {name: json.loads(about[f"gl10m.{name}"]) for name in found}
     except (parquet.ManifestError, KeyError, ValueError) as error:
         raise parquet.ManifestError(
@@ -365,9 +368,8 @@ def about_other_regions(root: Place, regions: set[str], class_map: ClassMap) -> 
             "give this build another folder with --root, or build all regions again."
         )
     found["licences"] = written["licences"]
-    found["configuration"] = {
-        region: value for region, value in written["configuration"].items() if region in others
-    }
+    for name in ("configuration", "software"):
+        found[name] = {region: value for region, value in written[name].items() if region in others}
     found["inputs"] = {
         name: value for name, value in written["inputs"].items() if name.partition(".")[0] in others
     }
@@ -382,13 +384,20 @@ def _other_regions(root: Place, regions: set[str]) -> set[str]:
 
 def _provenance(accounts: list[Account], others: dict[str, Any], class_map: ClassMap) -> dict[str, str]:
     configuration, inputs = dict(others["configuration"]), dict(others["inputs"])
+    made_with = dict(others["software"])
     licences = set(others["licences"])
     for item in accounts:
         configuration[item.plan.region] = item.configuration
+        made_with[item.plan.region] = software()
         inputs |= {f"{item.plan.region}.{name}": value for name, value in item.inputs.items()}
         licences |= set(item.licences)
     inputs["class_map"] = class_map.digest
-    return Provenance(configuration=configuration, inputs=inputs, licences=tuple(sorted(licences))).metadata()
+    return Provenance(
+        configuration=configuration,
+        inputs=inputs,
+        licences=tuple(sorted(licences)),
+        software=made_with,
+    ).metadata()
 
 
 def _stage_receipts(

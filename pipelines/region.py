@@ -16,6 +16,7 @@ from gl10m.scene.rejection import Reason
 from gl10m.storage.place import Place
 from pipelines.config import BuildParameters
 from pipelines.execution.journal import Journal, key_of
+from pipelines.execution.software import PLACES, versions
 from pipelines.execution.workplace import OutOfReachError, Workplace
 from pipelines.sources.imagery import Imagery, Sensor
 from pipelines.sources.item_index import area_of, find_items
@@ -57,7 +58,7 @@ class Sources:
     """Likewise."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RegionJob:
     """All that the stages of one region need; travels to a worker."""
 
@@ -71,6 +72,10 @@ class RegionJob:
     """Scenes to keep at most, chosen by identity; all if None."""
     journal: Journal
     workplace: Workplace
+
+    def __repr__(self) -> str:
+        # As of `pipelines.fetch.Batch`: what Dask logs tells nothing of the sources.
+        return f"RegionJob({self.region}, {self.osm.name})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +121,7 @@ def prepare(job: RegionJob) -> RegionPlan:
         dropped.append(journal.outcome_paths(stage, region, key)[1])
         return outcome.kept
 
-    key = key_of(VERSIONS["polygons"], region, job.osm_sha256, class_map.digest)
+    key = key_of(VERSIONS["polygons"], versions(PLACES), region, job.osm_sha256, class_map.digest)
     polygons = keep("polygons", key, lambda: read_polygons(job.osm, region, class_map))
     key = key_of(VERSIONS["classes"], key)
     labelled = keep("classes", key, lambda: map_classes(polygons, region, class_map))
@@ -143,7 +148,7 @@ def prepare(job: RegionJob) -> RegionPlan:
     )
     items = journal.table("items", region, items_key, lambda: _find_items(job, area))
     # From here on the rows depend on what the catalogue held, not only on how it was asked.
-    key = key_of(VERSIONS["coverage"], key, _fingerprint(items), asdict(parameters.coverage))
+    key = key_of(VERSIONS["coverage"], key, item_marks(items), asdict(parameters.coverage))
     covered = keep("coverage", key, lambda: within_coverage(candidates, items, region, parameters.coverage))
     ground_key = key_of(VERSIONS["coverage"], key, names)
     journal.table("ground", region, ground_key, lambda: _ground(job, items))
@@ -175,11 +180,14 @@ def count(outcome: Outcome, region: str) -> dict[str, Any]:
     }
 
 
-def _fingerprint(items: pa.Table) -> list[str]:
-    """What of the catalogue decides the rows; the addresses of the rasters do not."""
-    return sorted(
-        f"{row['item_id']} {row['generated']}" for row in items.select(["item_id", "generated"]).to_pylist()
-    )
+def item_marks(items: pa.Table) -> dict[str, str]:
+    """Item id to a digest of what of the item decides rows and pixels; the addresses of its rasters do not.
+
+    Args:
+        items: schema ITEMS.
+    """
+    facts = items.drop_columns(["assets"]).to_pylist()
+    return {str(row["item_id"]): key_of(row) for row in facts}
 
 
 def _ground(job: RegionJob, items: pa.Table) -> pa.Table:

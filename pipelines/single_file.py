@@ -16,6 +16,7 @@ from gl10m.manifest.schema import CANDIDATES
 from gl10m.scene.class_map import ClassMap
 from gl10m.storage.cache import cache_folder
 from pipelines import config
+from pipelines.execution.software import software
 from pipelines.inputs import check_codes, given_osm, read_class_map
 from pipelines.sources.extracts import local_extract, remote_extract
 from pipelines.sources.retrying import announce_retries
@@ -73,6 +74,7 @@ def candidates(
         configuration={"footprints": asdict(parameters.footprints)},
         inputs={**extract.provenance, "class_map": class_map.digest},
         licences=("osm",),
+        software={region: software()},
     )
     parquet.write(target, footprints.kept.sort_by("scene_id"), CANDIDATES, provenance.metadata())
     lines = [f"{'stage':<12} {'read':>9} {'kept':>9} {'rejected':>9}"]

@@ -67,6 +67,9 @@ class Provenance:
     licences: tuple[str, ...]
     """Keys of LICENCES."""
 
+    software: Mapping[str, Any]
+    """Versions of what decides bytes, by region."""
+
     def metadata(self) -> dict[str, str]:
         """Key-value metadata for a Parquet file.
 
@@ -78,6 +81,7 @@ class Provenance:
             "gl10m.paper": "arXiv:2604.11415",
             "gl10m.configuration": json.dumps(self.configuration, sort_keys=True, default=str),
             "gl10m.inputs": json.dumps(dict(self.inputs), sort_keys=True),
+            "gl10m.software": json.dumps(self.software, sort_keys=True),
             "gl10m.licences": json.dumps(
                 {name: asdict(LICENCES[name]) for name in self.licences}, sort_keys=True
             ),

@@ -1,17 +1,20 @@
 """Fragments and receipts: what became of each scene that was asked of the imagery source."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gl10m.manifest.columns import values, where
 from gl10m.manifest.schema import FETCHED, REJECTIONS, Column, Table
 from gl10m.storage.place import BucketPath, Place, below, readable
 from pipelines.execution.journal import Journal, key_of
+from pipelines.execution.ledger import FRAGMENT, ROW, noted, placed, sizes_of, write_note
 
 _KEY = Column("scene_key", pa.string(), "-", "build", "Content key of the scene: place, items, parameters")
 _OUTCOME = Column("outcome", pa.string(), "kept, rejected or failed", "build", "What became of the scene")
@@ -32,6 +35,9 @@ RECEIPTS = Table(
         _DETAIL,
     ),
 )
+
+SENSORS = ("naip", "sentinel2")
+"""As the columns of MATCHED that hold a scene's items are called."""
 
 _KEYS = pa.schema([("scene_id", pa.string()), ("scene_key", pa.string())])
 
@@ -98,17 +104,36 @@ class Receipts:
 
     def load(self) -> pa.Table:
         """All receipts, schema RECEIPTS, one row a scene key; unreadable fragments count as not there."""
-        tables = list(_all_columns(below(self.journal.fragments, "*.parquet")).values())
-        tables.append(_columns(self.path))
-        found = pa.concat_tables([table for table in tables if table is not None] or [RECEIPTS.empty()])
+        found = pa.concat_tables([self._fragments().select(RECEIPTS.names), self.published()])
         # A scene that failed and was fetched by a later run has two receipts: the finished one counts.
-        rank = pa.array([0 if o != "failed" else 1 for o in values(found, "outcome")], pa.int8())
-        ordered = found.append_column("rank", rank).sort_by(
-            [("scene_key", "ascending"), ("rank", "ascending")]
+        rank = pc.equal(found["outcome"], pa.scalar("failed"))
+        ordered = (
+            found.append_column("rank", rank)
+            .sort_by([("scene_key", "ascending"), ("rank", "ascending")])
+            .drop_columns(["rank"])
         )
-        keys = values(ordered, "scene_key")
-        first = [i for i, key in enumerate(keys) if i == 0 or keys[i - 1] != key]
-        return ordered.take(pa.array(first, pa.int64())).drop_columns(["rank"])
+        keys = ordered["scene_key"].combine_chunks()
+        later = pc.not_equal(keys[1:], keys[:-1]) if len(keys) > 1 else pa.array([], pa.bool_())
+        return ordered.filter(pa.concat_arrays([pa.array([True] * min(len(keys), 1), pa.bool_()), later]))
+
+    def note(self) -> None:
+        """Note what fragments hold that no note tells of yet, so that the next look need not open them."""
+        _, opened = self._looked_at()
+        if opened.num_rows:
+            write_note(self.journal, opened)
+
+    def _fragments(self) -> pa.Table:
+        """Receipts of all fragments that can be read, with where each lies."""
+        return pa.concat_tables(self._looked_at())
+
+    def _looked_at(self) -> tuple[pa.Table, pa.Table]:
+        """Receipts of the fragments that notes tell of, and of those that had to be opened."""
+        sizes = sizes_of(self.journal)
+        known = noted(self.journal, sizes, RECEIPTS.schema)
+        named = set(pc.unique(known[FRAGMENT]).to_pylist())
+        rest = [self.journal.fragments / name for name in sizes if name not in named]
+        opened = ((path, table) for path, table in _all_columns(rest).items() if table is not None)
+        return known, placed(opened, RECEIPTS.schema)
 
     def published(self) -> pa.Table:
         """Receipts of the last published build alone, schema RECEIPTS: the shards hold these images."""
@@ -116,27 +141,33 @@ class Receipts:
         return RECEIPTS.empty() if found is None else found
 
     def finished(self, region: str) -> Counter[str] | None:
-        """How many scenes of the build begun last in a region have which outcome; None if none was begun.
-
-        Receipts of other parameters or sources do not count: their scenes are asked for anew.
-        """
-        found = below(self.journal.folder / "stages" / region, "keys-*.parquet")
-        table = _read_keys(found[0]) if found else None
+        """How many scenes of the build begun last in a region have which outcome; None if none was begun."""
+        table = self.asked(region)
         if table is None:
             return None
-        asked = where(self.load(), "scene_key", values(table, "scene_key"))
-        return Counter(str(outcome) for outcome in values(asked, "outcome"))
+        return Counter(str(outcome) for outcome in values(answered(self.load(), table), "outcome"))
+
+    def asked(self, region: str) -> pa.Table | None:
+        """Ids and keys of what the build begun last in a region asks for; None if none was begun."""
+        found = below(self.journal.folder / "stages" / region, "keys-*.parquet")
+        return _read_keys(found[0]) if found else None
 
     def payload(self, wanted: set[str]) -> Iterator[tuple[str, Place, int]]:
         """Where the fragments hold the images of the wanted scene keys: (key, file, row)."""
-        for path, table in _all_columns(below(self.journal.fragments, "*.parquet")).items():
-            if table is None:
-                continue
-            for row, (key, outcome) in enumerate(
-                zip(values(table, "scene_key"), values(table, "outcome"), strict=True)
-            ):
-                if outcome == "kept" and key in wanted:
-                    yield key, path, row
+        found = where(where(self._fragments(), "outcome", {"kept"}), "scene_key", wanted)
+        columns = (values(found, name) for name in ("scene_key", FRAGMENT, ROW))
+        for key, name, row in zip(*columns, strict=True):
+            yield key, self.journal.fragments / name, row
+
+
+def answered(receipts: pa.Table, asked: pa.Table) -> pa.Table:
+    """Those receipts that answer what is asked; of other parameters or sources they do not.
+
+    Args:
+        receipts: schema RECEIPTS.
+        asked: as of `Receipts.asked`.
+    """
+    return receipts.filter(pc.is_in(receipts["scene_key"], asked["scene_key"].combine_chunks()))
 
 
 class DamagedFragmentError(ValueError):
@@ -191,16 +222,20 @@ def account(receipts: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=REJECTIONS.schema)
 
 
-def scene_key(row: dict[str, object], parameters: str, sources: tuple[str, str]) -> str:
+def scene_key(
+    row: Mapping[str, Any], parameters: str, sources: tuple[str, str], marks: Mapping[str, str]
+) -> str:
     """Content key of one scene: where it is, which items of which sources show it, and how they are read.
 
     Args:
         row: one row of MATCHED.
-        parameters: digest of the parameters and versions of the stages that fetch and check.
+        parameters: digest of the parameters, code and software of the stages that fetch and check.
         sources: names of the LR and of the HR source.
+        marks: item id to a digest of what the catalogue said of the item.
     """
     place = (row["scene_id"], row["bounds"])
-    return key_of(place, row["naip_items"], row["sentinel2_items"], parameters, sources)
+    naip, sentinel2 = ([(name, marks[name]) for name in row[f"{sensor}_items"]] for sensor in SENSORS)
+    return key_of(place, naip, sentinel2, parameters, sources)
 
 
 _READ_AT_ONCE = 16

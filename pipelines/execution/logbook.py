@@ -8,7 +8,6 @@ import contextlib
 import json
 import logging
 import logging.handlers
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from gl10m.storage.cache import cache_folder
 from gl10m.storage.place import Place
 from pipelines.execution.journal import key_of
 from pipelines.execution.lock import WORK
-from pipelines.sources.asset_urls import without_queries
+from pipelines.execution.redaction import redact, redacted_facts
 
 MOST_BYTES = 8 << 20
 """Size of the file at which another one is begun."""
@@ -31,27 +30,6 @@ KEPT = 3
 
 LOGGERS = ("gl10m", "pipelines")
 """The logs that are written down; workers' are forwarded to the build."""
-
-_CREDENTIALS = (
-    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 ***"),
-    (re.compile(r"://[^\s/@'\"<>]*@"), "://***@"),
-    (
-        re.compile(
-            r"(?i)\b([\w-]*(?:signature|secret|token|password|access_?key|api_?key|credential)[\w-]*|sig)"
-            r"(['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&<>})\]]+"
-        ),
-        r"\1\2***",
-    ),
-)
-"""Shapes that a credential has in the text of an error, with what is written in its place."""
-
-
-def redact(text: str) -> str:
-    """A text without queries of addresses and without what looks like a credential."""
-    shown = without_queries(text)
-    for shape, instead in _CREDENTIALS:
-        shown = shape.sub(instead, shown)
-    return shown
 
 
 class JsonLines(logging.Formatter):
@@ -71,7 +49,7 @@ class JsonLines(logging.Formatter):
         if record.exc_text:
             said["traceback"] = redact(record.exc_text)
         facts: Mapping[str, Any] = getattr(record, "facts", {})
-        said |= {name: redact(value) if isinstance(value, str) else value for name, value in facts.items()}
+        said |= {name: redacted_facts(value) for name, value in facts.items()}
         return json.dumps(said, ensure_ascii=False, default=str)
 
 
@@ -137,12 +115,12 @@ def logbook(root: Place) -> Iterator[Path]:
         file.close()
 
 
-def last(path: Path, event: str) -> dict[str, Any] | None:
-    """The last line of a log that tells of an event, or None.
+def last(path: Path, event: str | None = None) -> dict[str, Any] | None:
+    """The last line of a log, or the last that tells of an event; None if there is none.
 
     Args:
         path: the log file; its end and the file before it are looked at.
-        event: value of the key `event`.
+        event: value of the key `event`; any line if None.
     """
     for file in (path, path.with_name(f"{path.name}.1")):
         for line in reversed(_end_of(file)):
@@ -150,7 +128,7 @@ def last(path: Path, event: str) -> dict[str, Any] | None:
                 said = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(said, dict) and said.get("event") == event:
+            if isinstance(said, dict) and event in {None, said.get("event")}:
                 return said
     return None
 

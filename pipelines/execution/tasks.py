@@ -17,6 +17,8 @@ from typing import Any, Generic, TypeVar
 
 from distributed import Client, Future, KilledWorker
 
+from pipelines.execution.redaction import Guarded
+
 PATIENCE_SECONDS = 120
 """How long a build that is told to stop waits for tasks under way."""
 
@@ -145,7 +147,7 @@ class _Work(Generic[_Task, _Result]):
 
     def submit(self, task: _Task) -> None:
         """Give one task to the cluster."""
-        future = self.client.submit(self.function, task, pure=False)
+        future = self.client.submit(Guarded(self.function), task, pure=False)
         self.running[future] = task
         future.add_done_callback(self._ended.put)
 
@@ -221,6 +223,19 @@ def _threads(client: Client) -> dict[str, int]:
         return dict(client.nthreads())
     except (OSError, TimeoutError):
         return {}
+
+
+@contextlib.contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, which batch systems send, ends the block as Ctrl-C does; `run` lets work end at both."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-EVERY_SECONDS = 30.0
+EVERY_SECONDS = 10.0
 """How often a stage is told of where no bar is drawn, and in the log."""
 
 _LOG = logging.getLogger("gl10m")
@@ -87,7 +87,7 @@ class Telling:
             unit: what is counted, in the plural.
             opening: how its first line goes on; "12 scenes" if not given.
         """
-        say(f"{name}: {opening or f'{total:,} {unit}'}")
+        say_without_bar(f"{name}: {opening or f'{total:,} {unit}'}")
         stage = Stage(name, total, unit)
         bar: tqdm[NoReturn]
         with tqdm(total=total, desc=name, unit=f" {unit}", disable=None) as bar:
@@ -125,10 +125,15 @@ class Told:
         if time.monotonic() - stage.told > EVERY_SECONDS:
             stage.told = time.monotonic()
             _LOG.info("%s", stage, extra={"facts": stage.facts})
-            say(str(stage))
+            say_without_bar(str(stage))
 
 
 def say(line: str) -> None:
+    """One line on standard error, above the bar if one is drawn."""
+    tqdm.write(line, file=sys.stderr)
+
+
+def say_without_bar(line: str) -> None:
     """One line on standard error where no bar is drawn, so that whoever reads it knows how far a build is."""
     if not sys.stderr.isatty():
-        tqdm.write(line, file=sys.stderr)
+        say(line)

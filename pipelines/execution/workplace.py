@@ -4,15 +4,16 @@ A worker needs the package and the network. Where it does not see the folder of 
 travels back and the build commits it.
 """
 
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gl10m.manifest.parquet import replacing
+from gl10m.storage.place import Place
 from pipelines.execution.journal import Journal
-from pipelines.execution.lock import WORK
-from pipelines.execution.software import software
+from pipelines.execution.software import differences, software
 
 
 class ForeignWorkerError(RuntimeError):
@@ -33,16 +34,16 @@ class Workplace:
 
     @classmethod
     def of(cls, journal: Journal) -> "Workplace":
-        """The workplace of a build that begins.
+        """The workplace of a build that begins, which is written down in its journal.
 
         Args:
             journal: of its data set.
         """
-        mark = uuid.uuid4().hex
-        if isinstance(journal.root, Path):
-            with replacing(_mark_file(journal.root)) as temporary:
-                temporary.write_text(mark, encoding="ascii")
-        return cls(software(), mark)
+        workplace = cls(software(), uuid.uuid4().hex)
+        with replacing(_file(journal)) as temporary:
+            said = {"mark": workplace.mark, "software": workplace.software}
+            temporary.write_text(json.dumps(said, indent=1), encoding="utf-8")
+        return workplace
 
     def check(self) -> None:
         """Refuse work in another environment.
@@ -50,26 +51,32 @@ class Workplace:
         Raises:
             ForeignWorkerError: a version differs.
         """
-        own = software()
-        other = sorted(name for name in {*own, *self.software} if own.get(name) != self.software.get(name))
-        if other:
-            told = ", ".join(
-                f"{name} {own.get(name)} in place of {self.software.get(name)}" for name in other
-            )
+        if other := differences(software(), self.software):
             raise ForeignWorkerError(
-                f"the same versions give the same bytes, and a worker has {told}. Install the build's own "
-                "versions there (constraints.txt), and run the same command again."
+                f"the same versions give the same bytes, and a worker has {', '.join(other)}. Install the "
+                "build's own versions there (constraints.txt), and run the same command again."
             )
 
     def sees(self, journal: Journal) -> bool:
         """Whether what this process writes into the journal is what the build reads; in a bucket it is."""
-        if not isinstance(journal.root, Path):
-            return True
-        try:
-            return _mark_file(journal.root).read_text(encoding="ascii") == self.mark
-        except (OSError, ValueError):
-            return False
+        return not isinstance(journal.root, Path) or _said(journal).get("mark") == self.mark
 
 
-def _mark_file(root: Path) -> Path:
-    return root / WORK / "build"
+def software_before(journal: Journal) -> Mapping[str, str]:
+    """Versions with which the data set was built last, or this build's own where none was begun."""
+    found = _said(journal).get("software")
+    if not isinstance(found, dict):
+        return software()
+    return {str(name): str(number) for name, number in found.items()}
+
+
+def _file(journal: Journal) -> Place:
+    return journal.folder / "build.json"
+
+
+def _said(journal: Journal) -> dict[str, object]:
+    try:
+        said = json.loads(_file(journal).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -118,7 +118,7 @@ def test_a_damaged_file_is_an_error_and_never_other_rows(tmp_path: Path, place: 
 
 def test_a_source_without_licence_cannot_be_written() -> None:
     with pytest.raises(KeyError):
-        Provenance(configuration={}, inputs={}, licences=("nobody",)).metadata()
+        Provenance(configuration={}, inputs={}, licences=("nobody",), software={}).metadata()
 
 
 def test_nothing_but_a_file_is_replaced(tmp_path: Path) -> None:
