@@ -4,7 +4,7 @@ VENV ?= .venv
 ROOT ?= demo
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow servers check format lint types contracts clean
+.PHONY: demo test slow servers torture check format lint types contracts clean
 
 # Builds the demo states with no network beyond the installation, splits them and draws a picture.
 demo: $(VENV)/.installed
@@ -16,13 +16,19 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
+# The recipes for Slurm and ssh need system packages, see docs/clusters.md; without them they are skipped.
 slow: $(VENV)/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev,clusters]"
 	$(BIN)/python -m pytest -m "slow and not servers"
 
 # Needs nginx and PostgreSQL with PostGIS, see docs/local-servers.md.
 servers: $(VENV)/.installed
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev,servers]"
 	$(BIN)/python -m pytest -m servers
+
+# Kills real builds at a hundred random moments and prints a tally.
+torture: $(VENV)/.installed
+	$(BIN)/python -m tests.torture
 
 check: format lint types contracts test
 

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +17,6 @@ from gl10m.manifest import parquet
 from gl10m.manifest.columns import values, where, where_not
 from gl10m.manifest.schema import ITEMS, MATCHED, SCENES
 from gl10m.report import funnel
-from gl10m.scene.class_map import ClassMap
 from gl10m.scene.states import states
 from gl10m.storage.place import Place, readable
 from pipelines import config, plan
@@ -69,7 +68,11 @@ class WorkerLostError(RuntimeError):
 
 
 class UnwritableDataSetError(OSError):
-    """The data set cannot be published: the disk is full, or refuses."""
+    """The data set cannot be written: the disk is full, fails, or refuses."""
+
+
+REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+"""What a disk says when there is no room, or when it fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,7 @@ def build(request: BuildRequest) -> BuildReport:
         SourceError: sources that do not go together.
         BuildLockedError: another build writes into the same folder.
         SourcesDownError: batch after batch failed; what was fetched is kept.
+        UnwritableDataSetError: the disk is full, or fails; what was fetched is kept.
         OSError: the folder cannot be written, or a source cannot be reached.
     """
     announce_retries()
@@ -97,7 +101,7 @@ def build(request: BuildRequest) -> BuildReport:
     parameters, patience = config.load(request.config), config.load_patience(request.config)
     class_map = read_class_map(request.class_map)
     telling = Telling()
-    with locked(request.root), contextlib.ExitStack() as stack:
+    with locked(request.root), _disk_told(request.root), contextlib.ExitStack() as stack:
         log = stack.enter_context(logbook(request.root))
         journal = Journal(request.root)
         journal.sweep()
@@ -146,7 +150,8 @@ def build(request: BuildRequest) -> BuildReport:
             for job in jobs
         ]
         with telling.stage("publishing", len(accounts), "regions", "shards and manifests") as told:
-            _publish(request.root, accounts, class_map)
+            workplace.close(journal)
+            publish(request.root, accounts, class_map)
             told.advance(len(accounts))
         tally.add(counted())
         failed = _failed(accounts)
@@ -182,20 +187,23 @@ def _tell_of_other_software(journal: Journal) -> None:
         )
 
 
-def _publish(root: Place, accounts: list[Account], class_map: ClassMap) -> None:
-    """Publish the data set.
+@contextlib.contextmanager
+def _disk_told(root: Place) -> Iterator[None]:
+    """Tell what a disk refuses, wherever it does, in words that help.
 
     Raises:
-        UnwritableDataSetError: there is no room; the old data set stands.
+        UnwritableDataSetError: there is no room, or the disk fails; the old data set stands.
     """
     try:
-        publish(root, accounts, class_map)
+        yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}:
+        if error.errno not in REFUSALS:
             raise
+        where = f"{root}: {error.filename}" if error.filename else str(root)
         raise UnwritableDataSetError(
-            f"{root} cannot be published ({error.strerror or error}). What was fetched is kept, and what "
-            "stood there before still does: make room there, and run the same command again."
+            f"{where} cannot be written ({error.strerror or error}). What was fetched is kept, and the data "
+            "set that stood there before still does: make room there, or mend the disk, and run the same "
+            "command again."
         ) from error
 
 

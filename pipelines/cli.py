@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gl10m.cli import EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_USAGE, root_option
+from gl10m.cli import EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_USAGE, EXIT_VERIFICATION, root_option
 
 if TYPE_CHECKING:
     from gl10m.storage.place import Place
+    from pipelines.inputs import BuildRequest
 
 
 class Listed(click.ParamType[tuple[str, ...]]):
@@ -120,21 +121,61 @@ def _flat(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.upper() for value in values for part in value))
 
 
+_build_options = (
+    _source_option,
+    click.option("--lr-source", type=_SOURCES, help="Another source for Sentinel-2 alone."),
+    click.option("--hr-source", type=_SOURCES, help="Another source for NAIP alone."),
+    _stac_url_option,
+    _catalogue_options,
+    _osm_option,
+    _class_map_option,
+    _config_option,
+    click.option(
+        "--workers", type=click.IntRange(1), help="Worker processes on this machine; one a core by default."
+    ),
+    click.option(
+        "--scheduler",
+        help="A running Dask cluster instead: its address, tcp://host:8786 or tls://host:8786, or the file "
+        "of `dask scheduler --scheduler-file`. Recipes for Slurm, Kubernetes and ssh: docs/clusters.md.",
+    ),
+    _limit_option,
+)
+
+
+def _options_of_build(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a build is asked for, all but the states."""
+    for option in reversed(_build_options):
+        command = option(command)
+    return command
+
+
+def _request(root: "Place", asked: dict[str, Any]) -> "BuildRequest":
+    """What a build was asked for, from the options of its command."""
+    from pipelines.inputs import BuildRequest
+
+    return BuildRequest(
+        root=root,
+        regions=_flat(asked["states"]),
+        source=asked["source"],
+        lr_source=asked["lr_source"] or asked["source"],
+        hr_source=asked["hr_source"] or asked["source"],
+        stac_url=asked["stac_url"],
+        naip_collection=asked["naip_collection"],
+        sentinel2_collection=asked["sentinel2_collection"],
+        items=asked["items"],
+        osm=asked["osm"],
+        class_map=asked["class_map"],
+        config=asked["config"],
+        workers=asked["workers"],
+        scheduler=asked["scheduler"],
+        limit=asked["limit"],
+        dry_run=asked["dry_run"],
+    )
+
+
 @click.command()
 @_states_option
-@_source_option
-@click.option("--lr-source", type=_SOURCES, help="Another source for Sentinel-2 alone.")
-@click.option("--hr-source", type=_SOURCES, help="Another source for NAIP alone.")
-@_stac_url_option
-@_catalogue_options
-@_osm_option
-@_class_map_option
-@_config_option
-@click.option(
-    "--workers", type=click.IntRange(1), help="Worker processes on this machine; one a core by default."
-)
-@click.option("--scheduler", help="Address of a running Dask scheduler instead: tcp://host:8786.")
-@_limit_option
+@_options_of_build
 @click.option("--dry-run", is_flag=True, help="Stop before any pixel is read and print the plan of the rest.")
 @root_option
 def build(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
@@ -160,26 +201,8 @@ def build(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands ov
     from pipelines.build import build as run_build
     from pipelines.execution.redaction import Guarded, redact
     from pipelines.execution.tasks import terminated_as_interrupted
-    from pipelines.inputs import BuildRequest
 
-    request = BuildRequest(
-        root=root,
-        regions=_flat(asked["states"]),
-        source=asked["source"],
-        lr_source=asked["lr_source"] or asked["source"],
-        hr_source=asked["hr_source"] or asked["source"],
-        stac_url=asked["stac_url"],
-        naip_collection=asked["naip_collection"],
-        sentinel2_collection=asked["sentinel2_collection"],
-        items=asked["items"],
-        osm=asked["osm"],
-        class_map=asked["class_map"],
-        config=asked["config"],
-        workers=asked["workers"],
-        scheduler=asked["scheduler"],
-        limit=asked["limit"],
-        dry_run=asked["dry_run"],
-    )
+    request = _request(root, asked)
     try:
         with terminated_as_interrupted():
             report = Guarded(run_build)(request)
@@ -411,6 +434,31 @@ def coverage(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands
     click.echo(describe(request, compared=named))
 
 
+@click.command(context_settings={"ignore_unknown_options": True})
+@root_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("what", metavar="SCENE|LON,LAT")
+def trace(root: "Place", what: str, *, as_json: bool) -> None:
+    """Say why a scene is in, or which stage let it go and with what numbers; or what shows a place.
+
+    \b
+    Example:
+      gl10m trace CA-w200000123 --root demo
+      gl10m trace way/200000123 --root demo --json
+      gl10m trace -118.25,34.05 --root demo
+    """
+    import json
+
+    from pipelines.trace.scene import trace_scene
+    from pipelines.trace.spot import read_spot, trace_spot
+
+    found = [trace_spot(root, *read_spot(what))] if "," in what else trace_scene(root, what)
+    if as_json:
+        click.echo(json.dumps([one.record for one in found], indent=2, default=str))
+    else:
+        click.echo("\n\n".join(one.text for one in found))
+
+
 @click.command()
 @root_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with the provenance of what stands.")
@@ -473,3 +521,57 @@ def world(
     click.echo(
         single_file.render_world(osm, out, state.upper(), class_map, bounds=bounds, most_quads=max_quads)
     )
+
+
+@click.command()
+@click.option(
+    "--states",
+    type=Listed(),
+    multiple=True,
+    help="With the other options of the build that made the data set: lost scenes are then fetched again.",
+)
+@_options_of_build
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@root_option
+def repair(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
+    """Make a damaged data set whole: indexes and manifests anew, lost scenes fetched again.
+
+    What `gl10m verify --deep` finds is mended. Whole shards are not touched, whole scenes of damaged ones are
+    kept. Without --states nothing is fetched: what is lost is told.
+
+    \b
+    Example:
+      gl10m repair --root demo --dry-run
+      gl10m repair --root demo
+      gl10m repair --root demo --states CA,TX --source synthetic
+    """
+    from dataclasses import replace
+
+    from pipelines import repair as mending
+    from pipelines.inputs import read_class_map
+
+    request = replace(_request(root, asked), dry_run=False) if _flat(asked["states"]) else None
+    class_map = read_class_map(asked["class_map"])
+    report = mending.repair(root, class_map, request, dry_run=asked["dry_run"])
+    click.echo(str(report))
+    if report.left:
+        raise click.exceptions.Exit(EXIT_VERIFICATION)
+
+
+@click.command()
+@click.argument("parts", nargs=-1, required=True)
+@root_option
+def compact(root: "Place", parts: tuple[str, ...]) -> None:
+    """Put several data sets together into one: each scene once, shards full, images copied as they are.
+
+    Parts are folders or s3://, gs:// and az:// addresses; what --root holds already is a part, too. They are
+    only read. A scene that several parts have is taken from the one that shows more labelled ground.
+
+    \b
+    Example:
+      gl10m compact --root all sacramento yolo s3://bucket/texas
+    """
+    from gl10m.storage.place import place_of
+    from pipelines import compaction
+
+    click.echo(compaction.compact(root, [place_of(part) for part in parts]))

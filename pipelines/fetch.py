@@ -30,8 +30,11 @@ from pipelines.stages.lr import fetch_lr
 VERSIONS = {"lr": 2, "hr": 2, "consistency": 1}
 """Version of the code of each stage; raised when its pixels change, so that a rerun fetches them again."""
 
-BATCH = 4
-"""Scenes in a batch: what a killed worker loses, some 20 MB of pixels and a few seconds."""
+SMALLEST, LARGEST = 4, 32
+"""Scenes in a batch, of small builds and of large ones: what a killed worker loses, 2 to 14 seconds."""
+
+BATCHES = 512
+"""Batches of a region that are worth having, so that many workers have something to do."""
 
 FATAL = (StorageError, UnwritableJournalError, ForeignWorkerError)
 """What no other batch will fare better with: the data set cannot be written, or not with these bytes."""
@@ -152,12 +155,12 @@ def fetch(batch: Batch) -> Fetched:
 
 
 def scene_by_scene(batch: Batch, cause: BaseException) -> Sequence[Batch]:
-    """A batch that failed or killed its worker, taken apart; what fails every batch stays one failure."""
+    """A batch taken apart, because it failed or killed its worker; what fails every batch stays one."""
     if isinstance(cause, FATAL):
         return []
     if len(batch.keys) == 1:
         return as_it_is(batch, cause)
-    rows = [batch.matched.slice(number, 1) for number in range(batch.matched.num_rows)]
+    rows = [_rows(batch.matched, number, 1) for number in range(batch.matched.num_rows)]
     return [
         replace(
             batch,
@@ -207,15 +210,21 @@ def batches(matched: pa.Table, items: pa.Table, keys: dict[str, str]) -> list[tu
         keys: scene id to scene key of the scenes to fetch.
 
     Returns:
-        Rows and the items that they name, at most BATCH rows each.
+        Rows and the items that they name, at most LARGEST rows each.
     """
+    size = min(LARGEST, max(SMALLEST, len(keys) // BATCHES))
     wanted = where(matched, "scene_id", keys)
     first = [names[0] for names in values(wanted, "naip_items")]
     order = wanted.append_column("quad", pa.array(first, pa.string())).sort_by(
         [("quad", "ascending"), ("latitude", "descending"), ("scene_id", "ascending")]
     )
     groups = []
-    for start in range(0, order.num_rows, BATCH):
-        rows = order.slice(start, BATCH).drop_columns(["quad"])
+    for start in range(0, order.num_rows, size):
+        rows = _rows(order, start, size).drop_columns(["quad"])
         groups.append((rows, named_items(rows, items)))
     return groups
+
+
+def _rows(table: pa.Table, start: int, number: int) -> pa.Table:
+    """Some rows with buffers of their own: a slice travels to a worker with all rows of its table."""
+    return table.take(pa.array(range(start, min(start + number, table.num_rows)), pa.int64()))

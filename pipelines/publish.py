@@ -27,12 +27,13 @@ from gl10m.manifest.schema import (
     STORED,
     Table,
 )
+from gl10m.report.card import write_card
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.rejection import STAGES
 from gl10m.storage.place import Place, below, readable
 from gl10m.store.index import write_index
 from gl10m.store.layout import StoreError, plan_shards
-from gl10m.store.reader import check_rows, open_index
+from gl10m.store.reader import open_index
 from gl10m.store.shard import open_shard, read_rows, write_shard
 from pipelines.execution.fragments import RECEIPTS, Receipts, account, read_scene
 from pipelines.execution.journal import Journal, Publication, transaction_in
@@ -111,7 +112,7 @@ def publish(root: Place, accounts: list[Account], class_map: ClassMap) -> pa.Tab
         tables["coverage"].append(_read(item.plan.coverage, COVERAGE))
         tables["funnel"].append(_funnel(item))
     metadata = _provenance(accounts, kept_about, class_map)
-    final = {name: _ordered(name, pa.concat_tables(tables[name])) for name in DECLARED}
+    final = {name: ordered(name, pa.concat_tables(tables[name])) for name in DECLARED}
     final["scenes"] = with_neighbours(final["scenes"])
     for name, declared in DECLARED.items():
         target = transaction.stage(f"manifests/{name}.parquet")
@@ -125,9 +126,11 @@ def publish(root: Place, accounts: list[Account], class_map: ClassMap) -> pa.Tab
     ]
     empty = regions - set(values(final["scenes"], "state"))
     transaction.publish(obsolete + [f"index/{region}.arrow" for region in empty])
+    write_card(root)
     for path in journal.fragments.glob("*.parquet"):
         path.unlink()
     forget(journal)
+    journal.sweep()  # a worker given up for lost may have been writing still
     return final["funnel"]
 
 
@@ -198,7 +201,6 @@ def _is_indexed(path: Place, shards: list[Place]) -> bool:
     """Whether an index stands, whole, and is of just these files."""
     try:
         index = open_index(path)
-        check_rows(index)
     except (StoreError, FileNotFoundError):
         return False
     own = [(shard.name, shard.size) for shard in index.shards]
@@ -313,7 +315,7 @@ def _others(root: Place, name: str, regions: set[str]) -> pa.Table:
     return where_not(table, "state", regions)
 
 
-def _ordered(name: str, table: pa.Table) -> pa.Table:
+def ordered(name: str, table: pa.Table) -> pa.Table:
     """Rows in an order that no worker has a say in."""
     if name == "items":
         rows = table.sort_by([("collection", "ascending"), ("item_id", "ascending")])

@@ -31,7 +31,7 @@ from pipelines.stages.subsampling import subsample
 VERSIONS = {
     "polygons": 2,
     "classes": 1,
-    "footprints": 1,
+    "footprints": 2,
     "items": 2,
     "coverage": 2,
     "subsampling": 1,

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--preset", type=click.Choice(["tiny"]), default="tiny", show_default=True, help="Size and length."
+    "--preset",
+    type=click.Choice(["tiny", "small", "paper"]),
+    default="tiny",
+    show_default=True,
+    help="Size and length: minutes on two cores; hours on a CPU or minutes on a GPU; the paper's.",
 )
 @root_option
 @click.option(
@@ -30,7 +34,36 @@ if TYPE_CHECKING:
     show_default=True,
     help="Share of HR tiles to observe.",
 )
-def train(preset: str, root: "Place", out: Path | None, seed: int, obr: float) -> None:
+@click.option(
+    "--encoder",
+    default="small",
+    show_default=True,
+    metavar="NAME",
+    help="small (trained here), efficientnet-lite0, siglip2, siglip, dinov2, dinov3, clip, openclip, "
+    "clip-rsicd, remoteclip, satmae or cross-scale-mae.",
+)
+@click.option(
+    "--weights", type=click.Path(path_type=Path, dir_okay=False), help="File of a published encoder."
+)
+@click.option("--texts", type=click.Path(path_type=Path, file_okay=False), help="Folder of its text tower.")
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda", "auto"]),
+    default="auto",
+    show_default=True,
+    help="auto: a GPU where there is one.",
+)
+def train(  # noqa: PLR0917 - one a command-line option
+    preset: str,
+    root: "Place",
+    out: Path | None,
+    seed: int,
+    obr: float,
+    encoder: str,
+    weights: Path | None,
+    texts: Path | None,
+    device: str,
+) -> None:
     """Train sampler and predictor, show what sparse observation buys.
 
     The sampler chooses HR tiles from the LR image alone; the predictor completes the scene from them. The
@@ -42,14 +75,24 @@ def train(preset: str, root: "Place", out: Path | None, seed: int, obr: float) -
       gl10m train-reference --preset tiny --root demo
     """
     from reference_model.presets import PRESETS
+    from reference_model.stages import EncoderChoice
     from reference_model.train import train_reference
 
     def say(line: str) -> None:
         click.echo(line, err=True)
 
     home = root if isinstance(root, Path) else Path()
-    folder = out or home / "runs" / f"{preset}-{seed}"
-    metrics = train_reference(root, folder, preset=PRESETS[preset], seed=seed, target_obr=obr, say=say)
+    folder = out or home / "runs" / "-".join((preset, *([] if encoder == "small" else [encoder]), str(seed)))
+    metrics = train_reference(
+        root,
+        folder,
+        preset=PRESETS[preset],
+        seed=seed,
+        target_obr=obr,
+        say=say,
+        encoder=EncoderChoice(name=encoder, weights=weights, texts=texts),
+        device=device,
+    )
     click.echo(table(metrics))
     click.echo(f"\nweights, threshold and result: {folder}")
 

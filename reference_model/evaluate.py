@@ -67,9 +67,10 @@ def class_scores(model: Model, features: Features, rows: Tensor, selected: Tenso
         torch.split(rows, SCENES_AT_ONCE), torch.split(selected, SCENES_AT_ONCE), strict=True
     ):
         observed = features.observed(part, where)
+        where = where.to(features.device)  # noqa: PLW2901 - the same choice on the device
         predicted = model.predictor(observed, where, features.context(part))
         images = model.head(integrated(predicted, observed, where))
-        scores.append(images @ model.texts.T)
+        scores.append((images @ model.texts.T).cpu())
         if not bool(where.all()):
             losses.append(
                 (centred_cosine(predicted[~where], features.target(part)[~where], model.mean), (~where).sum())

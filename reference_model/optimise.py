@@ -1,20 +1,41 @@
-"""One training loop for all stages."""
+"""One training loop for all stages; it goes on where it was cut off, to the last bit on a CPU."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import cos, isfinite, pi
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from reference_model.team import Team
+
 LOG_EVERY = 50
 """Steps between two lines of the log."""
+
+SAVE_SECONDS = 30.0
+"""A stage that takes longer is saved this often, at the next line of the log."""
 
 LARGEST_SCALE = 4.6
 """Logarithm of 100: the temperature of Eq. 9 goes no further (SigLIP)."""
 
-Log = Callable[..., None]
+AVERAGE_START = 10
+"""The running average forgets its first weights: at step t it keeps (1 + t) / (10 + t) or less."""
+
+
+class Journal(Protocol):
+    """What a stage writes while it trains: a run folder."""
+
+    def log(self, **record: object) -> None:
+        """Append one line to the log."""
+
+    def write_checkpoint(self, stage: str, state: Mapping[str, Any]) -> None:
+        """Keep the state of an unfinished stage, in the place of what was kept before."""
+
+    def read_checkpoint(self, stage: str) -> dict[str, Any] | None:
+        """The state of an unfinished stage, None where there is none."""
 
 
 class TrainingDivergedError(RuntimeError):
@@ -27,7 +48,7 @@ class Schedule:
 
     steps: int
     batch: int
-    """Scenes in a step."""
+    """Scenes in a step, over all processes."""
 
     learning_rate: float
     weight_decay: float = 0.05
@@ -35,6 +56,13 @@ class Schedule:
 
     warm_up: float = 0.05
     """Share of the steps in which the rate rises."""
+
+    average: float | None = None
+    """Share of the old weights in their running average at every step, which is what the stage ends with;
+    None for the weights of the last step."""
+
+    half_precision: bool = False
+    """Multiply in bfloat16; losses and weights stay float32."""
 
     def factor(self, step: int) -> float:
         """Share of the full learning rate at a step: a linear rise, then a cosine to zero."""
@@ -44,47 +72,161 @@ class Schedule:
         return 0.5 + 0.5 * cos(pi * (step - rise) / max(1, self.steps - rise))
 
 
+@dataclass(slots=True, kw_only=True)
+class Training:
+    """A stage under way: what is trained, and everything that decides its next step."""
+
+    stage: str
+    modules: Mapping[nn.Module, float]
+    """What is trained, each with its share of the learning rate."""
+
+    schedule: Schedule
+    generator: torch.Generator
+    """All chance of the stage comes from here."""
+
+    team: Team
+    optimiser: torch.optim.AdamW = field(init=False)
+    shares: list[float] = field(init=False)
+    averages: list[dict[str, Tensor]] = field(init=False)
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        groups = [
+            group for one, share in self.modules.items() for group in _groups(one, self.schedule, share)
+        ]
+        fused = self.team.device.type == "cuda"
+        self.optimiser = torch.optim.AdamW(
+            groups, lr=self.schedule.learning_rate, betas=(0.9, 0.95), fused=fused
+        )
+        self.shares = [group["lr"] for group in self.optimiser.param_groups]
+        self.averages = []
+        if self.schedule.average is not None:
+            self.averages = [_copied(module) for module in self.modules]
+
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        """All parameters that change."""
+        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            "step": self.step,
+            "modules": [module.state_dict() for module in self.modules],
+            "averages": self.averages,
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+            "chance": torch.get_rng_state(),
+        }
+
+    def go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Take up a checkpoint."""
+        for module, saved in zip(self.modules, state["modules"], strict=True):
+            module.load_state_dict(saved)
+        self.averages = list(state["averages"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["chance"])
+        self.step = int(state["step"])
+
+    def take(self, terms: Mapping[str, Tensor]) -> None:
+        """Do one step down the sum of the terms, gradients clipped to length 1.
+
+        Raises:
+            TrainingDivergedError: the loss is not finite.
+        """
+        for group, rate in zip(self.optimiser.param_groups, self.shares, strict=True):
+            group["lr"] = rate * self.schedule.factor(self.step)
+        total = torch.stack(list(terms.values())).sum()
+        if not isfinite(total.item()):
+            raise TrainingDivergedError(
+                f"the loss of stage {self.stage} is {total.item()} at step {self.step}. Lower its rate."
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(total)
+        nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.optimiser.step()
+        _bound_scales(self.modules)
+        self._average()
+        self.step += 1
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        if self.schedule.average is None:
+            return
+        kept = min(self.schedule.average, (1 + self.step) / (AVERAGE_START + self.step))
+        for average, module in zip(self.averages, self.modules, strict=True):
+            for name, tensor in module.state_dict().items():
+                if tensor.is_floating_point():
+                    average[name].lerp_(tensor, 1 - kept)
+                else:
+                    average[name].copy_(tensor)
+
+    def finish(self) -> None:
+        """Put the average in the place of the last weights, and stop training."""
+        if self.schedule.average is not None:
+            for average, module in zip(self.averages, self.modules, strict=True):
+                module.load_state_dict(average)
+        for module in self.modules:
+            module.eval()
+
+
 def optimise(
     stage: str,
     modules: Mapping[nn.Module, float],
     schedule: Schedule,
     losses: Callable[[int], dict[str, Tensor]],
-    log: Log,
+    *,
+    journal: Journal,
+    generator: torch.Generator,
+    team: Team | None = None,
 ) -> None:
-    """Train with AdamW, gradients clipped to length 1.
+    """Train with AdamW.
 
     Args:
-        stage: name for the log and the progress bar.
+        stage: name for the log, the progress bar and the checkpoint.
         modules: what is trained, each with its share of the learning rate.
         schedule: steps and rates.
-        losses: named terms of the loss at a step; their sum is minimised.
-        log: takes the fields of one line of the log.
+        losses: named terms of the loss at a step; their sum is minimised. Draws from `generator` alone.
+        journal: takes the log and the checkpoints; an unfinished stage that it holds is taken up.
+        generator: all chance of the stage.
+        team: the processes that train together; this one alone if None.
 
     Raises:
         TrainingDivergedError: the loss is not finite.
     """
-    groups = [group for module, share in modules.items() for group in _groups(module, schedule, share)]
-    optimiser = torch.optim.AdamW(groups, lr=schedule.learning_rate, betas=(0.9, 0.95))
-    shares = [group["lr"] for group in optimiser.param_groups]
-    trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    team = team or Team()
+    training = Training(stage=stage, modules=modules, schedule=schedule, generator=generator, team=team)
+    if (kept := journal.read_checkpoint(stage)) is not None:
+        training.go_on_from(kept)
     for module in modules:
         module.train()
-    for step in tqdm(range(schedule.steps), desc=stage, unit="step", disable=None):
-        for group, rate in zip(optimiser.param_groups, shares, strict=True):
-            group["lr"] = rate * schedule.factor(step)
-        terms = losses(step)
-        total = torch.stack(list(terms.values())).sum()
-        if not isfinite(total.item()):
-            raise TrainingDivergedError(f"the loss of stage {stage} is {total.item()} at step {step}.")
-        optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(total)
-        nn.utils.clip_grad_norm_(trained, 1.0)
-        optimiser.step()
-        _bound_scales(modules)
-        if step % LOG_EVERY == 0 or step == schedule.steps - 1:
-            log(stage=stage, step=step, **{name: round(term.item(), 6) for name, term in terms.items()})
-    for module in modules:
-        module.eval()
+    saved = time.monotonic()
+    places = range(training.step, schedule.steps)
+    bar = tqdm(
+        places, desc=stage, unit="step", initial=training.step, total=schedule.steps, disable=_hidden(team)
+    )
+    for step in bar:
+        with torch.autocast(team.device.type, torch.bfloat16, enabled=schedule.half_precision):
+            terms = losses(step)
+        training.take(terms)
+        if step % LOG_EVERY and step != schedule.steps - 1:
+            continue
+        told = {name: round(team.mean(term.detach()).item(), 6) for name, term in terms.items()}
+        if team.leads:
+            journal.log(stage=stage, step=step, **told)
+        if team.leads and time.monotonic() - saved > SAVE_SECONDS:
+            journal.write_checkpoint(stage, training.state())
+            saved = time.monotonic()
+    training.finish()
+
+
+def _hidden(team: Team) -> bool | None:
+    return None if team.leads else True
+
+
+def _copied(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
 def _groups(module: nn.Module, schedule: Schedule, share: float) -> Iterable[dict[str, object]]:

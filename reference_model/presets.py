@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from reference_model.features import TokenType
 from reference_model.networks.encoder import EncoderParameters
 from reference_model.networks.predictor import PredictorParameters
 from reference_model.networks.sampler import SamplerParameters
@@ -24,6 +25,9 @@ class Preset:
 
     tokens_per_side: int = 2
     """p: tokens kept on a side of one tile."""
+
+    kept_as: TokenType = "float16"
+    """How the feature cache keeps the tokens of tiles."""
 
     fusion: str = "product"
     """Supervision of the sampler, a key of `supervision.FUSIONS`."""
@@ -59,5 +63,32 @@ TINY = Preset(
 )
 """Minutes on two cores. Trains its own encoder, so its numbers check the machinery and reproduce nothing."""
 
-PRESETS: Mapping[str, Preset] = MappingProxyType({TINY.name: TINY})
+SMALL = Preset(
+    name="small",
+    threads=2,
+    tokens_per_side=2,
+    encoder=EncoderParameters(input_px=160, dim=192, depth=6, heads=6, embedding=128),
+    sampler=SamplerParameters(input_px=320, dim=128, depth=4, heads=4),
+    predictor=PredictorParameters(dim=192, depth=6, heads=6),
+    pretraining=Schedule(steps=3_000, batch=128, learning_rate=1e-3),
+    sampling=Schedule(steps=2_000, batch=32, learning_rate=1e-3),
+    completion=Schedule(steps=4_000, batch=32, learning_rate=1e-3, average=0.999),
+    alignment=Schedule(steps=2_000, batch=32, learning_rate=1e-3),
+)
+"""Hours on a CPU, minutes on a GPU; of use from some hundred scenes on."""
+
+PAPER = Preset(
+    name="paper",
+    threads=8,
+    tokens_per_side=4,
+    sampler=SamplerParameters(input_px=320, dim=192, depth=4, heads=6),
+    predictor=PredictorParameters(dim=384, depth=12, heads=6),
+    pretraining=Schedule(steps=3_000, batch=256, learning_rate=1e-3),
+    sampling=Schedule(steps=6_720, batch=256, learning_rate=1e-3, half_precision=True),
+    completion=Schedule(steps=16_800, batch=256, learning_rate=5e-4, average=0.9995, half_precision=True),
+    alignment=Schedule(steps=1_680, batch=512, learning_rate=1e-3, half_precision=True),
+)
+"""The paper's size (4.3, E.2): twelve blocks, a published ViT-B as encoder, 50 epochs of 86,008 scenes."""
+
+PRESETS: Mapping[str, Preset] = MappingProxyType({one.name: one for one in (TINY, SMALL, PAPER)})
 """By name."""

@@ -16,7 +16,7 @@ from reference_model.networks.encoder import SENSORS, EncoderParameters, SmallEn
 from reference_model.networks.positions import turned
 from reference_model.networks.text import TextTower
 from reference_model.objectives.losses import pairwise_sigmoid
-from reference_model.optimise import Log, Schedule, optimise
+from reference_model.optimise import Journal, Schedule, optimise
 from reference_model.scenes import Scenes
 
 MOST_SCENES = 150
@@ -88,7 +88,7 @@ def pretrain(
     parameters: EncoderParameters,
     schedule: Schedule,
     generator: torch.Generator,
-    log: Log,
+    journal: Journal,
 ) -> tuple[SmallEncoder, Texts]:
     """Train both towers.
 
@@ -100,17 +100,17 @@ def pretrain(
         parameters: size of the encoder.
         schedule: its batch counts tiles.
         generator: draws scenes, tiles, crops and changes.
-        log: takes the fields of one line of the log.
+        journal: takes the log and the checkpoints.
     """
     kept = rows[torch.randperm(len(rows), generator=generator)[:MOST_SCENES].sort().values]
     labels = tile_labels[kept]
     model = VisionLanguage(parameters, float(labels.float().mean()))
     images = _loaded(scenes, kept, labels, model.image)
     _standardise(model.image, images)
-    chances = _chances(labels.flatten(0, 1))
+    likely = chances(labels.flatten(0, 1))
 
     def losses(_: int) -> dict[str, Tensor]:
-        tiles, of_tiles = _drawn_tiles(images, chances, schedule.batch, generator)
+        tiles, of_tiles = _drawn_tiles(images, likely, schedule.batch, generator)
         crops = [_drawn_crop(images, generator) for _ in range(round(OVERVIEW_SHARE * schedule.batch))]
         overviews = torch.cat([model.image.resized(crop[None]) for crop, _ in crops])
         of_crops = torch.stack([label for _, label in crops])
@@ -120,7 +120,7 @@ def pretrain(
             "lr": model.loss(model.image.tokens(overviews, "lr"), of_crops, names),
         }
 
-    optimise("encoder", {model: 1.0}, schedule, losses, log)
+    optimise("encoder", {model: 1.0}, schedule, losses, journal=journal, generator=generator)
     with torch.no_grad():
         texts = Texts(embeddings=model.text(names), log_scale=model.log_scale, bias=model.bias)
     return model.image, texts
@@ -144,7 +144,7 @@ def _standardise(encoder: SmallEncoder, images: Images) -> None:
         encoder.deviation[place] = pixels.std(dim=(0, 2, 3)).clamp_min(1)
 
 
-def _chances(labels: Tensor) -> Tensor:
+def chances(labels: Tensor) -> Tensor:
     """How likely each tile is drawn: rare classes more often, a quarter without any label.
 
     Args:

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,32 @@ class Run:
             raise RunDamagedError(
                 f"{path} is damaged ({error}). Delete it and run the command again."
             ) from error
+
+    def write_checkpoint(self, stage: str, state: Mapping[str, Any]) -> None:
+        """Keep the state of an unfinished stage, in the place of what was kept before."""
+        with replacing(self.folder / f"{stage}.checkpoint") as temporary:
+            torch.save(dict(state), temporary)
+
+    def read_checkpoint(self, stage: str) -> dict[str, Any] | None:
+        """The state of an unfinished stage, None where there is none. Only tensors and plain values are read.
+
+        Raises:
+            RunDamagedError: the file is not what was written.
+        """
+        path = self.folder / f"{stage}.checkpoint"
+        if not path.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            raise RunDamagedError(
+                f"{path} is damaged ({error}). Delete it and run the command again: the stage begins anew."
+            ) from error
+        return state
+
+    def drop_checkpoint(self, stage: str) -> None:
+        """Forget the state of a stage that is finished."""
+        (self.folder / f"{stage}.checkpoint").unlink(missing_ok=True)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Store a JSON object as `name`; the same value gives the same bytes."""

@@ -3,7 +3,8 @@
 encoder -> features -> sampler -> threshold -> predictor (stage I) -> predictor and head (stage II) -> result.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ import torch
 from gl10m.storage.place import Place
 from reference_model import stages
 from reference_model.evaluate import Model, Trial, evaluate
+from reference_model.features import Features
 from reference_model.holdout import assign
 from reference_model.metrics.retrieval import require_positives
+from reference_model.networks.encoder import Backbone
 from reference_model.presets import Preset
-from reference_model.run import open_run, threads
+from reference_model.pretrain import Texts
+from reference_model.run import Run, open_run, threads
 from reference_model.scenes import Catalogue, Scenes, open_scenes, read_catalogue, read_splits
-from reference_model.stages import Job
+from reference_model.stages import EncoderChoice, Job
+from reference_model.team import Team, team
 
 METRICS = "metrics.json"
 """The result; a run that has it is finished."""
@@ -27,7 +32,15 @@ Say = Callable[[str], None]
 
 
 def train_reference(
-    root: Place, out: Path, *, preset: Preset, seed: int, target_obr: float, say: Say
+    root: Place,
+    out: Path,
+    *,
+    preset: Preset,
+    seed: int,
+    target_obr: float,
+    say: Say,
+    encoder: EncoderChoice | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Train on a data set and evaluate on its held-out scenes.
 
@@ -38,6 +51,8 @@ def train_reference(
         seed: decides everything random.
         target_obr: share of HR tiles to observe, in [0, 1].
         say: takes lines for the user.
+        encoder: which one; the small one, trained here, if None.
+        device: "cpu", "cuda", or "auto" for a GPU where there is one. Under torchrun all processes call this.
 
     Returns:
         The content of metrics.json.
@@ -51,7 +66,18 @@ def train_reference(
     scenes = open_scenes(root)
     catalogue = read_catalogue(scenes)
     splits = read_splits(root, catalogue.scene_ids)
-    return train_on(scenes, catalogue, splits, out, preset=preset, seed=seed, target_obr=target_obr, say=say)
+    return train_on(
+        scenes,
+        catalogue,
+        splits,
+        out,
+        preset=preset,
+        seed=seed,
+        target_obr=target_obr,
+        say=say,
+        encoder=encoder,
+        device=device,
+    )
 
 
 def train_on(
@@ -64,6 +90,8 @@ def train_on(
     seed: int,
     target_obr: float,
     say: Say,
+    encoder: EncoderChoice | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Train on scenes that are open already; see `train_reference`.
 
@@ -76,17 +104,21 @@ def train_on(
         seed: decides everything random.
         target_obr: share of HR tiles to observe, in [0, 1].
         say: takes lines for the user.
+        encoder: which one; the small one, trained here, if None.
+        device: "cpu", "cuda", or "auto".
     """
+    choice = encoder or EncoderChoice()
     roles = assign(splits, catalogue.bounds, seed)
     require_positives(catalogue.labels[torch.from_numpy(roles.test)].numpy())
     settings = {
         "preset": asdict(preset),
         "seed": seed,
         "target_obr": target_obr,
+        "encoder": choice.name,
         "scenes": catalogue.digest(),
         "splits": splits,
     }
-    with threads(preset.threads), open_run(out, settings) as run:
+    with team(device) as members, threads(preset.threads), _opened(out, settings, members) as run:
         if run.has(METRICS):
             say(f"{out} is a finished run; this is its result.")
             return run.read_json(METRICS)
@@ -98,21 +130,47 @@ def train_on(
             scenes=scenes,
             catalogue=catalogue,
             roles=roles,
+            team=members,
         )
         say(
             f"{len(roles.train)} scenes to train on, {len(roles.val)} for the threshold, "
             f"{len(roles.test)} held out"
         )
-        metrics = _trained_and_evaluated(job, say)
-        run.write_json(METRICS, metrics)
+        metrics = _trained_and_evaluated(job, choice, say)
+        if members.leads:
+            run.write_json(METRICS, metrics)
+        members.wait()
         return metrics
 
 
-def _trained_and_evaluated(job: Job, say: Say) -> dict[str, Any]:
-    say("encoder: images and class names, then frozen")
-    encoder, texts = stages.trained_encoder(job)
-    say("features: every image encoded once")
-    features = stages.encoded(job, encoder)
+@contextlib.contextmanager
+def _opened(out: Path, settings: dict[str, Any], members: Team) -> Iterator[Run]:
+    """The run folder: opened by the process that leads, looked into by the others."""
+    if members.leads:
+        with open_run(out, settings) as run:
+            members.wait()
+            yield run
+    else:
+        members.wait()
+        yield Run(out)
+
+
+def _encoded(job: Job, choice: EncoderChoice, say: Say) -> tuple[Backbone, Features, Texts]:
+    """The frozen encoder, every image through it, and the class names in its space."""
+    if choice.name == stages.SMALL:
+        say("encoder: images and class names, then frozen")
+        small, texts = stages.trained_encoder(job)
+        say("features: every image encoded once")
+        return small, stages.encoded(job, small), texts
+    published = stages.published_encoder(job, choice)
+    say(f"features: every image encoded once by {choice.name}")
+    features = stages.encoded(job, published)
+    say("class names: in one space with the images")
+    return published, *stages.shared_space(job, features, published, choice)
+
+
+def _trained_and_evaluated(job: Job, choice: EncoderChoice, say: Say) -> dict[str, Any]:
+    encoder, features, texts = _encoded(job, choice, say)
     say("sampler: the worth of a tile, from LR alone")
     supervision, targets = stages.worth(job, features, texts)
     sampler = stages.trained_sampler(job, features, supervision, targets)
@@ -131,7 +189,11 @@ def _trained_and_evaluated(job: Job, say: Say) -> dict[str, Any]:
         normalised=calibration.normalised(scores),
     )
     model = Model(
-        predictor=predictor, head=head, mean=mean.mean, texts=texts.embeddings, calibration=calibration
+        predictor=predictor,
+        head=head,
+        mean=mean.mean,
+        texts=texts.embeddings.to(job.team.device),
+        calibration=calibration,
     )
     trial = Trial(
         features=features,
@@ -141,4 +203,4 @@ def _trained_and_evaluated(job: Job, say: Say) -> dict[str, Any]:
         random_draws=job.preset.random_draws,
         seed=job.seed,
     )
-    return {"preset": job.preset.name, **evaluate(model, trial, scores, targets)}
+    return {"preset": job.preset.name, "encoder": choice.name, **evaluate(model, trial, scores, targets)}

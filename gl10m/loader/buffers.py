@@ -4,6 +4,7 @@ A tile is 215 KB of pixels. Fresh memory of that size comes from the kernel page
 third of the time of decoding into it.
 """
 
+import contextlib
 import weakref
 from collections import deque
 from typing import Final
@@ -16,7 +17,8 @@ from torch import Tensor
 from gl10m.store.codec import SIDE
 
 KEPT_BYTES: Final = 64 << 20
-"""Memory kept for later samples by one process: a batch of 16 scenes with 12 tiles takes two thirds of it."""
+"""Memory kept for later samples by one process, or one block where it is larger: a batch of 16 scenes with 12
+tiles takes two thirds of it."""
 
 _IMAGE_BYTES = SIDE * SIDE * 3
 _free: deque[NDArray[np.uint8]] = deque()
@@ -45,10 +47,11 @@ def as_tensor(pixels: NDArray[np.uint8]) -> Tensor:
 
 
 def _give(block: NDArray[np.uint8]) -> None:
-    """Keep a block for the next taker; what was kept longest goes when there is too much."""
+    """Keep a block for the next taker; what was kept longest goes when there is too much, the last stays."""
     _free.append(block)
-    while sum(kept.nbytes for kept in tuple(_free)) > KEPT_BYTES:
-        _free.popleft()
+    while len(_free) > 1 and sum(kept.nbytes for kept in tuple(_free)) > KEPT_BYTES:
+        with contextlib.suppress(IndexError):
+            _free.popleft()
 
 
 def _fitting(wanted: int) -> NDArray[np.uint8] | None:

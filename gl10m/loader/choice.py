@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gl10m.scene.grid import TILES
 from gl10m.store.reader import checked_tiles
@@ -19,6 +20,10 @@ Tiles = Literal["all"] | int | Sequence[int] | NDArray[np.integer[Any]] | Policy
 
 class TileChoiceError(ValueError):
     """What was given as `tiles` names no choice of tiles."""
+
+
+class ObservationError(ValueError):
+    """What was given to `observe` names no tiles of the batch's scenes."""
 
 
 def parsed(tiles: Tiles) -> Policy:
@@ -53,6 +58,28 @@ def parsed(tiles: Tiles) -> Policy:
     raise TileChoiceError(
         f'tiles is None, "all", a number of tiles, a list of them or a function; got {type(tiles).__name__}'
     )
+
+
+def chosen_tiles(tiles: Tensor | Sequence[Sequence[int]], scenes: int) -> list[list[int]]:
+    """Numbers of the tiles chosen for each scene of a batch.
+
+    Args:
+        tiles: bool (scenes, 100), or numbers for each scene.
+        scenes: how many scenes the batch has.
+
+    Raises:
+        ObservationError: another shape.
+        IndexError: there is no such tile.
+    """
+    if isinstance(tiles, Tensor) and tiles.dtype == torch.bool:
+        if tiles.shape != (scenes, TILES):
+            raise ObservationError(
+                f"a mask of tiles has shape ({scenes}, {TILES}), a row a scene; got {tuple(tiles.shape)}"
+            )
+        return [torch.nonzero(row).flatten().tolist() for row in tiles.cpu()]
+    if len(tiles) != scenes:
+        raise ObservationError(f"the batch has {scenes} scenes; got tiles of {len(tiles)}")
+    return [checked_tiles(numbers.tolist() if isinstance(numbers, Tensor) else numbers) for numbers in tiles]
 
 
 class FixedTiles:

@@ -3,8 +3,8 @@
 import operator
 import os
 import zlib
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gl10m.loader import buffers
-from gl10m.loader.choice import Tiles, parsed
-from gl10m.loader.sample import Sample
+from gl10m.loader.choice import ObservationError, Tiles, chosen_tiles, parsed
+from gl10m.loader.collate import packed
+from gl10m.loader.sample import Batch, Sample
+from gl10m.loader.scene import Encoded, Scene, decode, fetch
 from gl10m.loader.selection import SelectionError, class_ids, manifest_columns, rows_of, split_members
 from gl10m.storage.place import BucketPath, Place, place_of
 from gl10m.store.byte_source import byte_source
@@ -22,7 +23,6 @@ from gl10m.store.layout import StoreError, index_path
 from gl10m.store.reader import (
     RegionIndex,
     RegionReader,
-    check_rows,
     checked_tiles,
     open_index,
     regions_of,
@@ -54,7 +54,7 @@ class GL10MDataset(Dataset[Any]):
         columns: Sequence[str] = (),
         tiles: Tiles = None,
         transform: Transform | None = None,
-        verify: bool = False,
+        verify: bool = True,
         seed: int = 0,
         gap: int | None = None,
     ) -> None:
@@ -69,8 +69,8 @@ class GL10MDataset(Dataset[Any]):
             tiles: HR tiles of each sample: none (None or 0), "all", so many drawn at random, a list of
                 numbers, or a function of the scene's place and a `numpy.random.Generator`.
             transform: applied to each sample.
-            verify: compare the checksum of the index now, and of every image read, at 2 % of the time of
-                decoding it. Without it a flipped bit inside an image or a label may go unseen.
+            verify: compare the checksum of every image read, at 0.2 % of the time of decoding it. Without it
+                a flipped bit inside an image may go unseen. The index is always checked as a whole.
             seed: of the draw of tiles. The draw of a scene depends on the seed, the epoch and the scene's
                 name alone, on no worker and no order.
             gap: tiles of a scene that are at most so many bytes apart come with one request; None for what
@@ -92,9 +92,6 @@ class GL10MDataset(Dataset[Any]):
         # Shared memory: workers that live on from epoch to epoch see the number change.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]  # PyTorch's own
         indexes = _open(self.root, states)
-        if verify:
-            for index in indexes:
-                check_rows(index)
         self.class_names: tuple[str, ...] = indexes[0].class_names
         """Names of the classes by id: of the columns of `label`."""
         members = None if split is None else split_members(self.root, split, indexes)
@@ -127,6 +124,22 @@ class GL10MDataset(Dataset[Any]):
         """Draw other tiles from now on, in living workers too."""
         self._epoch[0] = epoch
 
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch that tiles are drawn for."""
+        return int(self._epoch[0])
+
+    @property
+    def shards(self) -> NDArray[np.int64]:
+        """Shape (scenes,): number of the shard that each scene lies in, counted over all its regions."""
+        sizes = [len(reader.index.shards) for reader in self._readers]
+        before = np.cumsum([0, *sizes])
+        numbers = np.empty(len(self), np.int64)
+        for region, reader in enumerate(self._readers):
+            own = self._region == region
+            numbers[own] = before[region] + reader.index.column("shard")[self._row[own]]
+        return numbers
+
     def scene(self, index: int) -> "Scene":
         """One scene whose images are read when asked for: look at LR, then choose tiles.
 
@@ -151,85 +164,104 @@ class GL10MDataset(Dataset[Any]):
             FileNotFoundError: a shard is missing.
             StoreError: a shard or an image is damaged.
         """
-        scene = self.scene(index)
-        tiles = np.asarray(self._policy(scene.index, self._generator(scene.scene_id)), np.int64)
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Many samples, whose images are read together and decoded into one piece of memory.
+
+        A DataLoader asks for its batches in this way. `gl10m.loader.collate` then need not copy them.
+
+        Raises:
+            IndexError: the data set has fewer scenes, or the policy names a tile that is not there.
+            FileNotFoundError: a shard is missing.
+            StoreError: a shard or an image is damaged.
+        """
+        return [self.transformed(sample) for sample in self.decode(self.fetch(indices))]
+
+    def fetch(self, indices: Sequence[int]) -> Encoded:
+        """Read the images of some scenes with one call: LR and the tiles that `tiles` chooses.
+
+        Raises:
+            IndexError: the data set has fewer scenes, or the policy names a tile that is not there.
+            FileNotFoundError: a shard is missing.
+            StoreError: a shard is damaged.
+        """
+        scenes = [self.scene(index) for index in indices]
+        tiles = [checked_tiles(self._policy(scene.index, self._generator(scene))) for scene in scenes]
+        return fetch(scenes, tiles)
+
+    def decode(self, encoded: Encoded) -> list[dict[str, Any]]:
+        """Samples of what was fetched, before any transform; see `gl10m.loader.sample.Sample`.
+
+        Raises:
+            StoreError: an image is damaged.
+        """
+        return self.described(encoded, *decode(encoded))
+
+    def described(self, encoded: Encoded, image: Tensor, hr: Tensor) -> list[dict[str, Any]]:
+        """Samples of some scenes whose images were decoded, by whatever decoder.
+
+        Args:
+            encoded: what was fetched.
+            image: uint8 (B, 3, 268, 268), the LR images.
+            hr: uint8 (sum of n, 3, 268, 268), the tiles of the first scene, then those of the second.
+        """
+        ends = np.cumsum([len(tiles) for tiles in encoded.tiles]).tolist()
+        return [
+            self._sample(scene, image[place], hr[end - len(tiles) : end], tiles)
+            for place, (scene, tiles, end) in enumerate(zip(encoded.scenes, encoded.tiles, ends, strict=True))
+        ]
+
+    def transformed(self, sample: dict[str, Any]) -> Any:  # noqa: ANN401 - what the transform makes of it
+        """A sample as the user wants it."""
+        return self.transform(sample) if self.transform else sample
+
+    def observe(self, batch: Mapping[str, Any], tiles: Tensor | Sequence[Sequence[int]]) -> Batch:
+        """Read the HR tiles that were chosen for each scene of a batch, after its LR images were seen.
+
+        Example:
+            >>> batch = collate(dataset.__getitems__(range(16)))  # doctest: +SKIP
+            >>> seen = dataset.observe(batch, policy(batch["image"]))  # doctest: +SKIP
+
+        Args:
+            batch: of `gl10m.loader.collate`; its `index` says which scenes.
+            tiles: bool (B, 100), True where a tile is wanted, or numbers of tiles for each scene.
+
+        Returns:
+            The batch with these tiles instead of any before.
+
+        Raises:
+            ObservationError: `tiles` has another shape, or the data set has a transform, after which a tile's
+                number may not be what it was.
+            IndexError: there is no such tile.
+            FileNotFoundError: a shard is missing.
+            StoreError: a shard or a tile is damaged.
+        """
+        if self.transform is not None:
+            raise ObservationError(
+                "observe reads tiles by their numbers on the ground, which a transform may have changed. "
+                "Open the data set without a transform, and apply it to what was observed."
+            )
+        scenes = [self.scene(int(index)) for index in batch["index"]]
+        chosen = chosen_tiles(tiles, len(scenes))
+        _, hr = decode(fetch(scenes, chosen, lr=False))
+        return cast("Batch", {**batch, **packed(hr, chosen)})
+
+    def _sample(self, scene: Scene, image: Tensor, hr: Tensor, tiles: list[int]) -> dict[str, Any]:
         sample: Sample = {
-            "image": scene.lr(),
-            "hr": scene.hr(tiles),
-            "tiles": torch.from_numpy(tiles.copy()),
+            "image": image,
+            "hr": hr,
+            "tiles": torch.tensor(tiles, dtype=torch.int64),
             "label": scene.label,
             "bounds": torch.tensor(scene.bounds, dtype=torch.float64),
             "index": scene.index,
             "scene_id": scene.scene_id,
             "state": scene.state,
         }
-        more = {name: values[scene.index] for name, values in self._columns.items()}
-        full = {**sample, **more}
-        return self.transform(full) if self.transform else full
+        return {**sample, **{name: values[scene.index] for name, values in self._columns.items()}}
 
-    def _generator(self, scene_id: str) -> np.random.Generator:
-        return np.random.default_rng((self.seed, int(self._epoch[0]), zlib.crc32(scene_id.encode())))
-
-
-class Scene:
-    """One scene. Nothing is read until it is asked for."""
-
-    def __init__(self, reader: RegionReader, row: int, index: int) -> None:
-        self._reader, self._row = reader, row
-        self.index = index
-        """Place in the data set."""
-
-    @property
-    def scene_id(self) -> str:
-        """Stable name: CA-w123."""
-        return str(self._reader.index.rows["scene_id"][self._row])
-
-    @property
-    def state(self) -> str:
-        """Region code: CA."""
-        return self._reader.index.region
-
-    @property
-    def label(self) -> Tensor:
-        """Bool (N,): which classes are in the footprint, by class id."""
-        return torch.from_numpy(self._reader.index.column("label")[self._row] != 0)
-
-    @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east, north, degrees, EPSG:4326."""
-        west, south, east, north = self._reader.index.column("bounds")[self._row].tolist()
-        return west, south, east, north
-
-    def lr(self) -> Tensor:
-        """The LR image: uint8 (3, 268, 268), north-west first.
-
-        Raises:
-            FileNotFoundError: the shard is missing.
-            StoreError: the shard or the image is damaged.
-        """
-        pixels = buffers.take(1)
-        self._reader.lr(self._row, pixels[0])
-        return buffers.as_tensor(pixels)[0]
-
-    def hr(self, tiles: Sequence[int] | NDArray[np.int64] | Tensor) -> Tensor:
-        """HR tiles: uint8 (len(tiles), 3, 268, 268), in the order asked for; no other tile is read.
-
-        Args:
-            tiles: numbers in 0..99; tile = 10 * row + column, north-west first.
-
-        Raises:
-            IndexError: there is no such tile.
-            FileNotFoundError: the shard is missing.
-            StoreError: the shard or a tile is damaged.
-        """
-        numbers = checked_tiles(tiles.tolist() if isinstance(tiles, Tensor) else tiles)
-        pixels = buffers.take(len(numbers))
-        self._reader.hr(self._row, numbers, pixels)
-        return buffers.as_tensor(pixels)
-
-    def tile_labels(self) -> Tensor:
-        """Bool (100, N): which classes meet which tile. No image is read."""
-        return torch.from_numpy(self._reader.tile_labels(self._row))
+    def _generator(self, scene: Scene) -> np.random.Generator:
+        return np.random.default_rng((self.seed, self.epoch, zlib.crc32(scene.scene_id.encode())))
 
 
 def _open(root: Place, states: Collection[str] | None) -> list[RegionIndex]:

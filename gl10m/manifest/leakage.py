@@ -1,20 +1,26 @@
 """Which scenes show the same ground or come from the same image, so that splits can be kept apart."""
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import shapely
+import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from gl10m.manifest.components import components
+from gl10m.manifest.rectangles import bounds_of, gaps, pairs_within, shares
 
 SHARED: Final = frozenset({"ground", "naip", "sentinel-2"})
 """What two scenes of a group may share."""
 
-_TOUCHING = 1e-9
-"""Footprints that overlap by less than this share have a border in common, but for rounding."""
+REACH_METRES: Final = {"naip_items": 2.0, "sentinel2_items": 20.0}
+"""How far outside of a footprint its pixels are read: two pixels of NAIP at 1 m, and one of the scene
+classification layer, which is two of the bands at 10 m."""
+
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +43,20 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitReport:
-    """What `gl10m split --check` tells."""
+    """What `gl10m split --check` proves."""
 
     scenes: dict[str, int]
     """Scenes of each split."""
+    aside: dict[str, int]
+    """Scenes of those of them that are set aside: in no split that is compared."""
     unassigned: tuple[str, ...]
     """Scenes of the data set without a split."""
     foreign: tuple[str, ...]
     """Scenes of the splits manifest that the data set does not have."""
     overlaps: tuple[Overlap, ...]
     """Pairs in different splits that show the same ground, largest overlap first."""
+    same_pixels: tuple[tuple[str, str], ...]
+    """Pairs in different splits that are cut from the same pixels of the same item."""
     shared_items: tuple[str, ...]
     """NAIP items and first Sentinel-2 items that scenes of more than one split show."""
 
@@ -56,38 +66,59 @@ class SplitReport:
         return not (self.unassigned or self.foreign or self.overlaps)
 
 
-def check(scenes: pa.Table, splits: pa.Table) -> SplitReport:
+def check(scenes: pa.Table, splits: pa.Table, aside: Collection[str] = ()) -> SplitReport:
     """Look for ground and images that two splits have in common.
 
     Args:
         scenes: `scene_id`, `bounds`, `naip_items` and `sentinel2_items`, as in SCENES.
         splits: schema SPLITS.
+        aside: splits whose scenes are set aside and compared with no other.
     """
-    split_of = dict(zip(texts(splits, "scene_id"), texts(splits, "split"), strict=True))
     names = texts(scenes, "scene_id")
+    split_of = dict(zip(texts(splits, "scene_id"), texts(splits, "split"), strict=True))
     present = set(names)
-    first, second, shares = overlapping(scenes)
-    pairs = [
-        Overlap(names[a], split_of[names[a]], names[b], split_of[names[b]], float(share))
-        for a, b, share in zip(first.tolist(), second.tolist(), shares.tolist(), strict=True)
-        if names[a] in split_of and names[b] in split_of and split_of[names[a]] != split_of[names[b]]
+    counts = Counter(split for name, split in split_of.items() if name in present)
+    code, known = coded([split_of.get(name) for name in names], aside)
+    one, other = _parted(code, *overlapping(scenes)[:2])
+    found = [
+        Overlap(names[a], known[code[a]], names[b], known[code[b]], share)
+        for a, b, share in zip(
+            one.tolist(), other.tolist(), shares(bounds_of(scenes), one, other).tolist(), strict=True
+        )
     ]
+    pixels = _parted(code, *sharing_pixels(scenes))
     return SplitReport(
-        scenes=dict(sorted(Counter(split for name, split in split_of.items() if name in present).items())),
+        scenes=dict(sorted(counts.items())),
+        aside={name: counts[name] for name in sorted(aside) if name in counts},
         unassigned=tuple(name for name in names if name not in split_of),
         foreign=tuple(sorted(set(split_of) - present)),
-        overlaps=tuple(sorted(pairs, key=lambda pair: (-pair.share, pair.first, pair.second))),
-        shared_items=tuple(
-            sorted(
-                item
-                for item, rows in _shown(scenes, ("naip", "sentinel-2")).items()
-                if len({split_of[names[row]] for row in rows if names[row] in split_of}) > 1
-            )
+        overlaps=tuple(sorted(found, key=lambda pair: (-pair.share, pair.first, pair.second))),
+        same_pixels=tuple(
+            sorted((names[a], names[b]) for a, b in zip(*(p.tolist() for p in pixels), strict=True))
         ),
+        shared_items=_shared_items(scenes, code),
     )
 
 
-def overlapping(scenes: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def coded(splits: list[str | None], aside: Collection[str] = ()) -> tuple[Rows, list[str]]:
+    """Splits as numbers.
+
+    Returns:
+        Shape (scenes,), the place of each scene's split in the list that follows, -1 where it has none or is
+        set aside; and the names of the splits, sorted.
+    """
+    known = sorted({split for split in splits if split is not None} - set(aside))
+    place = {name: number for number, name in enumerate(known)}
+    return np.array([place.get(split or "", -1) for split in splits], np.int64), known
+
+
+def _parted(code: Rows, one: Rows, other: Rows) -> tuple[Rows, Rows]:
+    """Those of some pairs whose scenes are in two splits."""
+    apart = (code[one] != code[other]) & (code[one] >= 0) & (code[other] >= 0)
+    return one[apart], other[apart]
+
+
+def overlapping(scenes: pa.Table) -> tuple[Rows, Rows, NDArray[np.float64]]:
     """Pairs of scenes whose footprints overlap; a border in common is no overlap.
 
     Args:
@@ -97,20 +128,34 @@ def overlapping(scenes: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64],
         Rows of the one and of the other scene, the one before the other, and the overlap as a share of the
         smaller footprint: each of shape (pairs,).
     """
-    bounds = np.array(scenes["bounds"].to_pylist(), np.float64).reshape(-1, 4)
-    boxes = np.atleast_1d(np.asarray(shapely.box(*bounds.T)))
-    first, second = shapely.STRtree(boxes).query(boxes, predicate="intersects")
-    once = first < second
-    first, second = first[once], second[once]
-    lower = np.maximum(bounds[first, :2], bounds[second, :2])
-    upper = np.minimum(bounds[first, 2:], bounds[second, 2:])
-    area = np.prod(bounds[:, 2:] - bounds[:, :2], axis=1)
-    shares = np.prod(np.maximum(upper - lower, 0), axis=1) / np.minimum(area[first], area[second])
-    real = shares > _TOUCHING
-    return first[real], second[real], shares[real]
+    bounds = bounds_of(scenes)
+    one, other = pairs_within(bounds)
+    share = shares(bounds, one, other)
+    real = share > 0
+    return one[real], other[real], share[real]
 
 
-def groups(scenes: pa.Table, shared: Collection[str] = SHARED) -> NDArray[np.int64]:
+def sharing_pixels(scenes: pa.Table) -> tuple[Rows, Rows]:
+    """Pairs of scenes that are cut from the same pixels: of one item, and nearer than what a warp reads.
+
+    Args:
+        scenes: `bounds`, `naip_items` and `sentinel2_items`, as in SCENES; all items count, the later ones of
+            Sentinel-2 too, with which masked pixels are filled.
+
+    Returns:
+        Rows of the one and of the other scene, the one before the other, each of shape (pairs,).
+    """
+    bounds = bounds_of(scenes)
+    one, other = pairs_within(bounds, max(REACH_METRES.values()))
+    apart = gaps(bounds[one], bounds[other])
+    shared = np.zeros(len(one), np.bool_)
+    for column, reach in REACH_METRES.items():
+        near = np.flatnonzero(apart <= reach)
+        shared[near] |= _common(*_members(scenes, column), one[near], other[near])
+    return one[shared], other[shared]
+
+
+def groups(scenes: pa.Table, shared: Collection[str] = SHARED) -> Rows:
     """Scenes that hang together by ground or images, directly or through others.
 
     Args:
@@ -127,15 +172,17 @@ def groups(scenes: pa.Table, shared: Collection[str] = SHARED) -> NDArray[np.int
     """
     if not shared or not set(shared) <= SHARED:
         raise ValueError(
-            f"scenes may share {', '.join(sorted(SHARED))}; got {', '.join(shared) or 'nothing'}"
+            f"scenes may share {', '.join(sorted(SHARED))}; got {', '.join(sorted(shared)) or 'nothing'}"
         )
-    ties: list[tuple[int, int]] = []
+    ties: list[tuple[Rows, Rows]] = []
     if "ground" in shared:
-        first, second, _ = overlapping(scenes)
-        ties += zip(first.tolist(), second.tolist(), strict=True)
-    for rows in _shown(scenes, shared).values():
-        ties += [(rows[0], row) for row in rows[1:]]
-    return _components(scenes.num_rows, ties)
+        ties.append(overlapping(scenes)[:2])
+    if "naip" in shared:
+        ties.append(_tied(*_members(scenes, "naip_items")))
+    if "sentinel-2" in shared:
+        ties.append(_tied(*_members(scenes, "sentinel2_items", first=True)))
+    one, other = (np.concatenate(side) for side in zip(*ties, strict=True))
+    return components(scenes.num_rows, one, other)
 
 
 def texts(rows: pa.Table, name: str) -> list[str]:
@@ -143,31 +190,63 @@ def texts(rows: pa.Table, name: str) -> list[str]:
     return [str(value) for value in rows[name].to_pylist()]
 
 
-def _shown(scenes: pa.Table, sensors: Collection[str]) -> dict[str, list[int]]:
-    """Rows of the scenes that show each item."""
-    rows: defaultdict[str, list[int]] = defaultdict(list)
-    if "naip" in sensors:
-        for row, items in enumerate(scenes["naip_items"].to_pylist()):
-            for item in items or []:
-                rows[f"naip/{item}"].append(row)
-    if "sentinel-2" in sensors:
-        for row, items in enumerate(scenes["sentinel2_items"].to_pylist()):
-            for item in (items or [])[:1]:
-                rows[f"sentinel-2/{item}"].append(row)
-    return rows
+def _members(scenes: pa.Table, column: str, *, first: bool = False) -> tuple[Rows, Rows]:
+    """Which scene names which item, sorted by item: rows of the scenes, and numbers of the items.
+
+    Args:
+        scenes: with a column of lists of item ids.
+        column: its name.
+        first: the first item of each scene alone.
+    """
+    lists: Any = scenes[column].combine_chunks()
+    scene = pc.list_parent_indices(lists).to_numpy().astype(np.int64)
+    item = pc.list_flatten(lists).dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    if first:
+        begins = np.diff(scene, prepend=-1) != 0
+        scene, item = scene[begins], item[begins]
+    order = np.lexsort((scene, item))
+    return scene[order], item[order]
 
 
-def _components(count: int, ties: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
-    """The smallest member of each member's connected component."""
-    parent = list(range(count))
+def _tied(scene: Rows, item: Rows) -> tuple[Rows, Rows]:
+    """Each scene of an item with the next one of the same item: enough to hang them together."""
+    same = np.flatnonzero(np.diff(item) == 0)
+    return scene[same], scene[same + 1]
 
-    def root(member: int) -> int:
-        while parent[member] != member:
-            parent[member] = parent[parent[member]]  # halve the path for those who come after
-            member = parent[member]
-        return member
 
-    for one, other in ties:
-        a, b = root(one), root(other)
-        parent[max(a, b)] = min(a, b)
-    return np.array([root(member) for member in range(count)], np.int64)
+def _common(scene: Rows, item: Rows, one: Rows, other: Rows) -> NDArray[np.bool_]:
+    """Whether the scenes of each pair name an item in common.
+
+    Args:
+        scene: as `_members` gives it.
+        item: likewise.
+        one: shape (pairs,), rows of scenes.
+        other: likewise.
+    """
+    most = int(item.max(initial=0)) + 1
+    keys = np.sort(scene * most + item)
+    if not len(keys):
+        return np.zeros(len(one), np.bool_)
+    owner = keys // most
+    begins, ends = np.searchsorted(owner, one), np.searchsorted(owner, one, side="right")
+    found = np.zeros(len(one), np.bool_)
+    for turn in range(int((ends - begins).max(initial=0))):  # a scene names a handful of items
+        here = np.flatnonzero(begins + turn < ends)
+        wanted = other[here] * most + keys[begins[here] + turn] % most
+        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        found[here] |= keys[place] == wanted
+    return found
+
+
+def _shared_items(scenes: pa.Table, code: Rows) -> tuple[str, ...]:
+    """Items that scenes of more than one split show; of Sentinel-2 the first of each scene."""
+    found: list[str] = []
+    for sensor, column, first in (("naip", "naip_items", False), ("sentinel-2", "sentinel2_items", True)):
+        scene, item = _members(scenes, column, first=first)
+        inside = code[scene] >= 0
+        pairs = np.unique(np.stack([item[inside], code[scene[inside]]], axis=1), axis=0)
+        numbers, splits = np.unique(pairs[:, 0], return_counts=True)
+        lists: Any = scenes[column].combine_chunks()
+        known = pc.list_flatten(lists).dictionary_encode().dictionary.to_pylist()
+        found += [f"{sensor}/{known[number]}" for number in numbers[splits > 1].tolist()]
+    return tuple(sorted(found))

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gl10m.manifest import seal
 from gl10m.manifest.schema import SCHEMA_VERSION, Table
 from gl10m.storage.place import Place, readable
 
@@ -22,6 +23,12 @@ TEMPORARY = ".tmp-"
 
 MAX_MANIFEST_ROWS = 50_000_000
 """A manifest that claims more rows is refused before it is read: a small file can claim billions."""
+
+MAX_MANIFEST_BYTES = 16 << 30
+"""One whose footer tells of more bytes than this, unpacked, is refused likewise."""
+
+RESTORE = "Restore it, or build it again."
+"""What to do about a damaged manifest."""
 
 
 class ManifestError(ValueError):
@@ -103,6 +110,7 @@ def write(path: Place, table: pa.Table, declared: Table, metadata: Mapping[str, 
     about.update({key.encode(): value.encode() for key, value in sorted(metadata.items())})
     if "geometry" in declared.names:
         about |= geo_metadata()
+    about[seal.KEY.encode()] = seal.BLANK.encode()
     with replacing(path) as temporary:
         pq.write_table(
             rows.replace_schema_metadata(about),
@@ -111,6 +119,7 @@ def write(path: Place, table: pa.Table, declared: Table, metadata: Mapping[str, 
             write_page_checksum=True,
             row_group_size=65_536,
         )
+        seal.seal(temporary)
 
 
 def read(path: Place, declared: Table, columns: list[str] | None = None) -> pa.Table:
@@ -126,7 +135,8 @@ def read(path: Place, declared: Table, columns: list[str] | None = None) -> pa.T
 
     Raises:
         ManifestNotFoundError: there is no such file.
-        ManifestError: the file is damaged, lacks a column, or was written by another schema version.
+        ManifestError: the file is damaged, is another table, lacks a column, or was written by another schema
+            version.
     """
     names = declared.names if columns is None else columns
     if not path.exists():
@@ -134,16 +144,17 @@ def read(path: Place, declared: Table, columns: list[str] | None = None) -> pa.T
             f"no manifest {path.name} in {path.parent}. Build a data set there with `gl10m build`, or "
             "name its folder with --root."
         )
+    schema = pa.schema([declared.schema.field(name) for name in names])
     try:
         with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
             _check(path, file, declared, names)
-            table = file.read(columns=names)
-    except (pa.ArrowException, OSError) as error:
-        raise ManifestError(
-            f"{path} cannot be read as Parquet ({error}). Restore it, or build it again."
-        ) from error
-    schema = pa.schema([declared.schema.field(name) for name in names])
-    return table.select(names).cast(schema)
+            if isinstance(path, Path):
+                seal.check_seal(path)
+            return file.read(columns=names).select(names).cast(schema)
+    except seal.SealError as error:
+        raise ManifestError(f"{path} is damaged: {error}. {RESTORE}") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path} cannot be read as Parquet ({error}). {RESTORE}") from error
 
 
 def metadata_of(path: Place) -> dict[str, str]:
@@ -161,21 +172,27 @@ def metadata_of(path: Place) -> dict[str, str]:
 
 def _check(path: Place, file: pq.ParquetFile, declared: Table, names: list[str]) -> None:
     about = file.schema_arrow.metadata or {}
-    version = about.get(b"gl10m.schema_version", b"none").decode()
+    version = about.get(b"gl10m.schema_version", b"none").decode(errors="replace")
     if version != str(SCHEMA_VERSION):
         raise ManifestError(
             f"{path} has schema version {version}; this gl10m reads version {SCHEMA_VERSION}. "
             "Build it again, or install the gl10m that wrote it."
         )
+    table = about.get(b"gl10m.table", declared.name.encode()).decode(errors="replace")
+    if table != declared.name:
+        raise ManifestError(f"{path} is the table {table}; here stands {declared.name}. {RESTORE}")
     missing = [name for name in names if name not in file.schema_arrow.names]
     if missing:
         raise ManifestError(
             f"{path} lacks the columns {', '.join(missing)} of the table {declared.name}; it has "
-            f"{', '.join(file.schema_arrow.names)}. Restore it, or build it again."
+            f"{', '.join(file.schema_arrow.names)}. {RESTORE}"
         )
-    if file.metadata.num_rows > MAX_MANIFEST_ROWS:
+    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    unpacked = sum(group.total_byte_size for group in groups)
+    if file.metadata.num_rows > MAX_MANIFEST_ROWS or unpacked > MAX_MANIFEST_BYTES:
         raise ManifestError(
-            f"{path} claims {file.metadata.num_rows} rows; a manifest has at most {MAX_MANIFEST_ROWS}."
+            f"{path} claims {file.metadata.num_rows} rows in {unpacked} bytes; a manifest has at most "
+            f"{MAX_MANIFEST_ROWS} rows in {MAX_MANIFEST_BYTES} bytes."
         )
 
 

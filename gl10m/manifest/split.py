@@ -1,24 +1,23 @@
 """Which scene belongs to which split: by state as in the paper, or by a rule of the user's.
 
-A split is a manifest of its own, manifests/splits.parquet: splitting anew never touches a pixel. Every rule
-but the file's depends on the scene, its place and a seed alone, so that a data set that grows keeps the
-splits of the scenes it had (of groups: as long as new scenes do not join two of them).
+A split is a manifest of its own, manifests/splits.parquet: splitting anew never touches a pixel. The rules
+by state, at random, by block and by concept depend on the scene, its place and a seed alone: a data set that
+grows keeps the splits of the scenes it had. Groups are weighed against each other and may move.
 """
 
 import hashlib
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
-from gl10m.manifest.leakage import SHARED, groups, texts
+from gl10m.manifest.leakage import SHARED, coded, groups, overlapping, texts
 from gl10m.manifest.schema import SPLITS
 from gl10m.scene.states import states
 from gl10m.storage.place import Place
@@ -29,8 +28,11 @@ OTHER: Final = "other"
 BLOCK_DEGREES: Final = 0.5
 """Side of a block: about 20 footprints, so that few scenes lie on its border."""
 
-MAX_FILE_BYTES: Final = 1 << 30
-"""A split file longer than this is refused unread."""
+BORDER: Final = "border"
+"""Scenes set aside because they show ground of another split."""
+
+NOVEL: Final = "novel"
+"""Scenes of train and val set aside because they show a Novel concept."""
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _HASH_BITS = 64
@@ -54,7 +56,8 @@ def split_by_state(scenes: pa.Table, other: str = OTHER) -> pa.Table:
         SplitError: `other` cannot name a split.
     """
     known = states()
-    return _table(scenes, [known[code].split if code in known else other for code in texts(scenes, "state")])
+    codes = texts(scenes, "state")
+    return table_of(scenes, [known[code].split if code in known else other for code in codes])
 
 
 def split_random(scenes: pa.Table, seed: int, shares: Mapping[str, float]) -> pa.Table:
@@ -71,13 +74,13 @@ def split_random(scenes: pa.Table, seed: int, shares: Mapping[str, float]) -> pa
     Raises:
         SplitError: the shares are none.
     """
-    return _table(scenes, _drawn(texts(scenes, "scene_id"), seed, shares))
+    return table_of(scenes, _drawn(texts(scenes, "scene_id"), seed, shares))
 
 
 def split_by_block(
     scenes: pa.Table, seed: int, shares: Mapping[str, float], degrees: float = BLOCK_DEGREES
 ) -> pa.Table:
-    """Split squares of ground. Scenes on two sides of a border may still overlap: see `leakage.check`.
+    """Split squares of ground. Scenes on two sides of a border may overlap: see `set_border_aside`.
 
     Args:
         scenes: `scene_id`, `longitude` and `latitude`, as in SCENES.
@@ -96,7 +99,7 @@ def split_by_block(
     columns = np.floor(scenes["longitude"].to_numpy() / degrees).astype(np.int64).tolist()
     rows = np.floor(scenes["latitude"].to_numpy() / degrees).astype(np.int64).tolist()
     blocks = [f"{degrees:.9g}/{column}/{row}" for column, row in zip(columns, rows, strict=True)]
-    return _table(scenes, _drawn(blocks, seed, shares))
+    return table_of(scenes, _drawn(blocks, seed, shares))
 
 
 def split_by_group(
@@ -104,12 +107,13 @@ def split_by_group(
 ) -> pa.Table:
     """Keep scenes together that share ground or an image; see `leakage.groups`.
 
-    A group goes to one split as a whole, so that the shares hold the less the larger the groups are.
+    Groups are dealt out by falling size, those of about one size in the order of a lot, each to the split
+    that lacks most scenes: the shares of scenes hold to within the largest group.
 
     Args:
         scenes: as in SCENES.
         seed: another seed, another split.
-        shares: expected share of the groups in each split; they sum to 1.
+        shares: share of the scenes in each split; they sum to 1.
         shared: what keeps two scenes together, of SHARED.
 
     Returns:
@@ -118,42 +122,83 @@ def split_by_group(
     Raises:
         SplitError: the shares are none, or `shared` is none of SHARED.
     """
-    names = texts(scenes, "scene_id")
-    first: dict[int, str] = {}
-    members = groups(scenes, shared).tolist()
-    for name, group in zip(names, members, strict=True):
-        first[group] = min(first.get(group, name), name)
-    return _table(scenes, _drawn([first[group] for group in members], seed, shares))
+    names = np.array(texts(scenes, "scene_id"), np.str_)
+    _, member = np.unique(groups(scenes, shared), return_inverse=True)
+    # A group is called after its first scene by name: the order of the rows has no say.
+    order = np.lexsort((names, member))
+    first = order[np.diff(member[order], prepend=-1) != 0]
+    dealt = _dealt([str(name) for name in names[first]], np.bincount(member), seed, shares)
+    return table_of(scenes, [dealt[group] for group in member.tolist()])
 
 
-def split_from_file(path: Path, scenes: pa.Table) -> pa.Table:
-    """Split as a file says.
+def split_by_concept(scenes: pa.Table, novel: Collection[int], other: str = OTHER) -> pa.Table:
+    """Hold concepts out, as the Novel ones of the paper's Table 1: no scene of train or val shows one.
+
+    Scenes go where the paper puts their state. Those of train and val whose labels hold a Novel concept are
+    set aside in the split `novel`; test keeps all its scenes, since both kinds of concepts are asked for
+    there. The paper gives no list: see manifests/novel_concepts.csv for ours.
 
     Args:
-        path: CSV or Parquet with the columns `split` and either `scene_id` or `state`. It may name scenes and
-            states that the data set does not have.
-        scenes: `scene_id` and `state`, as in SCENES.
+        scenes: `scene_id`, `state` and `class_ids`, as in SCENES.
+        novel: class ids of the Novel concepts.
+        other: split of states that the paper does not have.
 
     Returns:
         Schema SPLITS, in the order of the scenes.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        SplitError: it is no such table, or does not name a scene, or names one twice.
+        SplitError: no concept is named.
     """
-    key, rows = _read_file(path)
-    chosen: dict[str, str] = {}
-    for name, split in rows:
-        if chosen.setdefault(name, split) != split:
-            raise SplitError(f"{path} puts {name} into both {chosen[name]} and {split}; it can be in one")
-    wanted = texts(scenes, key)
-    missing = sorted({name for name in wanted if name not in chosen})
-    if missing:
-        raise SplitError(
-            f"{path} names no split for {len(missing)} of the data set's {key}s, as {missing[0]}. Add them, "
-            f"under {OTHER!r} if they shall be in no split of yours."
-        )
-    return _table(scenes, [chosen[name] for name in wanted])
+    if not novel:
+        raise SplitError("at least one concept is held out; got none")
+    shows = shows_any(scenes, novel)
+    by_state = texts(split_by_state(scenes, other), "split")
+    return table_of(
+        scenes,
+        [
+            NOVEL if held_out and split != "test" else split
+            for split, held_out in zip(by_state, shows.tolist(), strict=True)
+        ],
+    )
+
+
+def set_border_aside(scenes: pa.Table, splits: pa.Table) -> pa.Table:
+    """Move scenes to the split `border` until no two splits share ground.
+
+    The smaller a split is, the more each of its scenes counts: where two overlap, the scene of the larger
+    split goes. Splits are gone through from the smallest; scenes set aside send nobody else away.
+
+    Args:
+        scenes: `scene_id` and `bounds`, as in SCENES.
+        splits: schema SPLITS, in the order of the scenes.
+
+    Returns:
+        Schema SPLITS, in the order of the scenes.
+    """
+    named: list[str | None] = list(texts(splits, "split"))
+    code, known = coded(named, {BORDER, NOVEL})
+    counts = np.bincount(code[code >= 0], minlength=len(known))
+    rank = np.append(np.lexsort((np.array(known, np.str_), counts)).argsort(), -1)[code]
+    one, other, _ = overlapping(scenes)
+    gone = np.zeros(len(code), np.bool_)
+    for split in range(1, len(known)):
+        for here, there in ((one, other), (other, one)):
+            smaller = (rank[here] == split) & (rank[there] < split) & (rank[there] >= 0) & ~gone[there]
+            gone[here[smaller]] = True
+    return table_of(scenes, [BORDER if out else str(name) for name, out in zip(named, gone, strict=True)])
+
+
+def shows_any(scenes: pa.Table, class_ids: Collection[int]) -> NDArray[np.bool_]:
+    """Whether the labels of each scene hold one of some classes.
+
+    Returns:
+        Shape (scenes,).
+    """
+    lists: Any = scenes["class_ids"].combine_chunks()
+    held = pc.is_in(pc.list_flatten(lists), pa.array(sorted(class_ids), pa.uint8()))
+    shows = np.zeros(scenes.num_rows, np.bool_)
+    shows[pc.list_parent_indices(lists).filter(held).to_numpy()] = True
+    return shows
 
 
 def write_splits(root: Place, splits: pa.Table, metadata: Mapping[str, str]) -> None:
@@ -172,15 +217,39 @@ def write_splits(root: Place, splits: pa.Table, metadata: Mapping[str, str]) -> 
 
 def _drawn(keys: Sequence[str], seed: int, shares: Mapping[str, float]) -> list[str]:
     """The split of each key: its hash, a number in 0..1, falls into one of the shares."""
+    _check_shares(shares)
+    names = list(shares)
+    ends = np.cumsum([shares[name] for name in names])[:-1]
+    points = [_hash(f"{seed}/{key}") / 2**_HASH_BITS for key in keys]
+    return [names[place] for place in np.searchsorted(ends, points, side="right").tolist()]
+
+
+def _dealt(
+    keys: Sequence[str], sizes: NDArray[np.int64], seed: int, shares: Mapping[str, float]
+) -> list[str]:
+    """The split of each group; see `split_by_group`."""
+    _check_shares(shares)
+    names = list(shares)
+    lack = np.array([shares[name] for name in names]) * sizes.sum()
+    lot = np.array([_hash(f"{seed}/{key}") for key in keys], np.uint64)
+    about = np.floor(np.log2(sizes)).astype(np.int64)  # 1, 2 to 3, 4 to 7 ... scenes
+    dealt = [""] * len(keys)
+    lacking, weights = lack.tolist(), sizes.tolist()
+    for group in np.lexsort((lot, -about)).tolist():
+        place = lacking.index(max(lacking))
+        dealt[group] = names[place]
+        lacking[place] -= weights[group]
+    return dealt
+
+
+def _check_shares(shares: Mapping[str, float]) -> None:
     whole = math.isclose(sum(shares.values()), 1, abs_tol=1e-6)
     if not whole or any(not share > 0 for share in shares.values()):
         raise SplitError(
             f"shares are above 0 and sum to 1, as train=0.8,val=0.1,test=0.1; got {dict(shares)}"
         )
-    names = list(shares)
-    ends = np.cumsum([shares[name] for name in names])[:-1]
-    points = [_hash(f"{seed}/{key}") / 2**_HASH_BITS for key in keys]
-    return [names[place] for place in np.searchsorted(ends, points, side="right").tolist()]
+    for name in {BORDER, NOVEL} & set(shares):
+        raise SplitError(f"{name!r} names the scenes that are set aside; call a split with a share otherwise")
 
 
 def _hash(text: str) -> int:
@@ -188,34 +257,21 @@ def _hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[: _HASH_BITS // 8])
 
 
-def _table(scenes: pa.Table, splits: Sequence[str]) -> pa.Table:
+def table_of(scenes: pa.Table, splits: Sequence[str]) -> pa.Table:
+    """Scenes and their splits as a table.
+
+    Args:
+        scenes: `scene_id`.
+        splits: one for each scene.
+
+    Returns:
+        Schema SPLITS, in the order of the scenes.
+
+    Raises:
+        SplitError: a name cannot be a split's.
+    """
     for split in sorted(set(splits)):
         if not _SPLIT_NAME.fullmatch(split):
             raise SplitError(f"a split is named with letters, digits, '_', '-' and '.'; got {split!r}")
     names = scenes["scene_id"].combine_chunks()
     return pa.table({"scene_id": names, "split": pa.array(splits, pa.string())}).cast(SPLITS.schema)
-
-
-def _read_file(path: Path) -> tuple[str, list[tuple[str, str]]]:
-    """The key, scene_id or state, and the rows of a split file."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no split file {path}. A split is named state, group, random, block or a file."
-        )
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise SplitError(f"a split file has at most {MAX_FILE_BYTES} bytes; {path} has {path.stat().st_size}")
-    try:
-        if path.suffix == ".parquet":
-            table = pq.read_table(path)
-        else:
-            table = pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(strings_can_be_null=False))
-    except (pa.ArrowException, OSError) as error:
-        raise SplitError(f"{path} is neither CSV nor Parquet ({error})") from error
-    key = next((name for name in ("scene_id", "state") if name in table.column_names), None)
-    if key is None or "split" not in table.column_names:
-        raise SplitError(
-            f"a split file has the columns split and scene_id or state; {path} has "
-            f"{', '.join(table.column_names)}"
-        )
-    columns = [[str(value) for value in table[name].to_pylist()] for name in (key, "split")]
-    return key, list(zip(*columns, strict=True))

@@ -52,6 +52,8 @@ class Reason(StrEnum):
     """A tile cannot be decoded to 268 x 268 pixels after writing: the whole pair goes."""
     INCOMPLETE = "INCOMPLETE"
     """The store does not hold exactly one LR image and 100 HR tiles with matching checksums."""
+    DUPLICATE = "DUPLICATE"
+    """Several data sets that were put together hold the scene: it is kept once."""
 
 
 STAGES = (

@@ -22,8 +22,11 @@ from obstore.store import ObjectStore, from_url
 from gl10m.storage import relay
 from gl10m.storage.address import shown
 
+TOGETHER: Final = 10
+"""Ranges of an object that obstore asks for at once; it keeps any more of one call waiting."""
+
 AT_ONCE: Final = 16
-"""Ranges under way at a time in one process."""
+"""Such calls under way at a time in one process."""
 
 _PART_BYTES = 16 << 20
 """Objects longer than this are put in parts of it; the store makes the object when it has all."""
@@ -216,7 +219,35 @@ def _read(address: str, key: str) -> tuple[bytes, Found]:
 def _read_ranges(address: str, ranges: list[KeyRange]) -> list[bytes]:
     if len(ranges) == 1:
         return [_read_range(address, ranges[0])]
-    return list(_threads().map(functools.partial(_read_range, address), ranges))
+    groups = _grouped(ranges)
+    contents: list[bytes] = [b""] * len(ranges)
+    parts = [[ranges[place] for place in group] for group in groups]
+    for group, found in zip(
+        groups, _threads().map(functools.partial(_read_group, address), parts), strict=True
+    ):
+        for place, content in zip(group, found, strict=True):
+            contents[place] = content
+    return contents
+
+
+def _grouped(ranges: list[KeyRange]) -> list[list[int]]:
+    """Places of ranges of one object each, so many that the store's client sends them all at once."""
+    groups: list[list[int]] = []
+    open_group: dict[str, list[int]] = {}
+    for place, wanted in enumerate(ranges):
+        group = open_group.get(wanted.key)
+        if group is None or len(group) == TOGETHER:
+            group = open_group[wanted.key] = []
+            groups.append(group)
+        group.append(place)
+    return groups
+
+
+def _read_group(address: str, wanted: list[KeyRange]) -> list[bytes]:
+    starts, ends = [span.start for span in wanted], [span.end for span in wanted]
+    with _told(address, wanted[0].key):
+        found = obstore.get_ranges(_store(address), wanted[0].key, starts=starts, ends=ends, coalesce=0)
+        return [bytes(content) for content in found]
 
 
 def _read_range(address: str, wanted: KeyRange) -> bytes:

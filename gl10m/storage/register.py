@@ -3,11 +3,14 @@
 The one object that is ever replaced, always by a conditional put. See docs/decisions/0012-object-stores.md.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
+
+from isal import isal_zlib
 
 from gl10m.storage import client
 from gl10m.storage.client import Found, Version
@@ -22,9 +25,13 @@ RECEIPTS: Final = ".gl10m/receipts.parquet"
 """The one file of the journal that is published with them."""
 
 _FORMAT = 1
+_KEYS = frozenset({"gl10m", "files", "lease", "crc32"})
 _PLAIN = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,150}"
 _NAME = re.compile(rf"(?:data|index|manifests)/{_PLAIN}|{re.escape(RECEIPTS)}")
 _KEY = re.compile(rf"(?:data|index|manifests|\.gl10m)/{_PLAIN}")
+_TOKEN = re.compile(r"\.[0-9a-f]{12}(?=\.(?:parquet|arrow)$)")
+"""What the key of a published object has more than the file's name."""
+
 _OURS = re.compile(r"[A-Za-z0-9_-]+\.[0-9a-f]{12}\.(parquet|arrow)|clock-[0-9a-f]{12}")
 """Names of published objects, CA-00000-of-00003.0f5c1e2a9b3d.parquet, and of those that ask for the time."""
 
@@ -66,10 +73,12 @@ class Register:
     claim: Claim | None = None
 
     def encode(self) -> bytes:
-        """As it stands in the bucket; the same register gives the same bytes."""
+        """As it stands in the bucket, with a checksum of itself; the same register gives the same bytes."""
         claim = {} if self.claim is None else {"lease": asdict(self.claim)}
         files = {name: asdict(entry) for name, entry in sorted(self.files.items())}
-        return (json.dumps({"gl10m": _FORMAT, "files": files, **claim}, indent=1) + "\n").encode()
+        told = {"gl10m": _FORMAT, "files": files, **claim}
+        checksum = f"{isal_zlib.crc32(json.dumps(told).encode()):08x}"
+        return (json.dumps({**told, "crc32": checksum}, indent=1) + "\n").encode()
 
     @classmethod
     def decode(cls, content: bytes) -> Self:
@@ -84,13 +93,21 @@ class Register:
                 raise RegisterError(f"{REGISTER} has format {found['gl10m']}; this gl10m reads {_FORMAT}")
             files = {str(name): Entry(**entry) for name, entry in found["files"].items()}
             claim = Claim(**found["lease"]) if "lease" in found else None
+            unknown = set(found) - _KEYS
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             if isinstance(error, RegisterError):
                 raise
             raise RegisterError(f"{REGISTER} is no register of a data set: {error}. Restore it.") from error
         for name, entry in files.items():
             _check(name, entry)
-        return cls(files, claim)
+        decoded = cls(files, claim)
+        # One that was written by hand has no checksum.
+        if unknown or ("crc32" in found and decoded.encode() != content):
+            raise RegisterError(
+                f"{REGISTER} is damaged: it does not have the checksum that it was written with. "
+                "`gl10m repair` makes it anew from the objects."
+            )
+        return decoded
 
     def with_claim(self, claim: Claim | None) -> "Register":
         """The same files, another writer."""
@@ -174,6 +191,47 @@ def strays(address: str, files: Mapping[str, Entry]) -> list[str]:
     keys = {entry.key for entry in files.values()}
     found = [found.key for folder in (*FOLDERS, ".gl10m") for found in client.listed(address, folder)[1]]
     return sorted(key for key in found if key not in keys and _OURS.fullmatch(key.rpartition("/")[2]))
+
+
+def is_damaged(address: str) -> bool:
+    """Whether there is a register that cannot be read.
+
+    Raises:
+        StorageError: the store refuses, or does not answer.
+    """
+    try:
+        read(address)
+    except RegisterError:
+        return True
+    return False
+
+
+def restore(address: str) -> Register:
+    """Make a damaged register anew from the objects of a data set; the lease in it is free.
+
+    Raises:
+        RegisterError: a file has several objects, left by a publication that was cut short: which of them the
+            register named, nobody knows.
+        ObjectChangedError: somebody else has written one meanwhile.
+        StorageError: the store refuses, or does not answer.
+    """
+    _, damaged = client.read(address, REGISTER)
+    files: dict[str, Entry] = {}
+    for folder in (*FOLDERS, ".gl10m"):
+        for found in client.listed(address, folder)[1]:
+            name = _TOKEN.sub("", found.key)
+            if not _NAME.fullmatch(name):
+                continue
+            if name in files:
+                raise RegisterError(
+                    f"{name} has two objects, {files[name].key} and {found.key}, and the damaged {REGISTER} "
+                    "does not tell which is the data set's. Delete that of the unfinished build, then repair."
+                )
+            digest = hashlib.sha256(client.read(address, found.key)[0]).hexdigest()
+            files[name] = Entry(found.key, found.size, digest)
+    restored = Register(files)
+    client.put_if(address, REGISTER, restored.encode(), damaged.version)
+    return restored
 
 
 def key_for(name: str, token: str) -> str:

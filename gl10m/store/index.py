@@ -7,7 +7,6 @@ import hashlib
 import itertools
 import json
 import mmap
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from isal import isal_zlib
 
+from gl10m.manifest import seal
 from gl10m.manifest.parquet import replacing
 from gl10m.scene.grid import TILES
 from gl10m.storage.place import Place, at_hand
@@ -114,24 +115,13 @@ def write_index(path: Place, shards: Iterable[Place | IndexedShard]) -> None:
         "gl10m.store_version": str(STORE_VERSION),
         "gl10m.class_names": json.dumps(parts[0].class_names),
         "gl10m.shards": json.dumps([asdict(part.file) for part in parts]),
-        "gl10m.crc32": str(checksum(rows)),
+        seal.KEY: seal.BLANK,
     }
     described = rows.replace_schema_metadata(about)
-    with (
-        replacing(path) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, described.schema) as writer,
-    ):
-        writer.write_table(described)
-
-
-def checksum(rows: pa.Table) -> int:
-    """CRC32 of an index's rows, metadata left out, in Arrow's own serialisation."""
-    plain = rows.replace_schema_metadata(None)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, plain.schema) as writer:
-        writer.write_table(plain)
-    return zlib.crc32(sink.getvalue())
+    with replacing(path) as temporary:
+        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, described.schema) as writer:
+            writer.write_table(described)
+        seal.seal(temporary)
 
 
 def sha256_of(path: Path) -> str:
@@ -201,7 +191,7 @@ def _find(path: Path, content: mmap.mmap, chunk: tuple[int, int], images: pa.Bin
                 f"{path} does not hold its images as they are, behind their lengths: it was compressed or "
                 f"rewritten by another program. {REMEDY}"
             )
-        ranges.append(_Range(offset, length, zlib.crc32(encoded)))
+        ranges.append(_Range(offset, length, isal_zlib.crc32(encoded)))
         position = offset + length
     return ranges
 

@@ -3,24 +3,25 @@
 import functools
 import json
 import operator
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, SupportsIndex
+from typing import Any, Final, Self, SupportsIndex
 
 import numpy as np
 import pyarrow as pa
+from isal import isal_zlib
 from numpy.typing import NDArray
 
+from gl10m.manifest import seal
 from gl10m.scene.footprint import FOOTPRINT_DEGREES
 from gl10m.scene.grid import TILES
 from gl10m.scene.tile_labels import unpack_tile_labels
 from gl10m.storage.client import ObjectNotFoundError
 from gl10m.storage.place import Place, cached
 from gl10m.store import codec
-from gl10m.store.byte_source import ByteRange, ByteSource, byte_source
-from gl10m.store.index import ShardFile, checksum, class_names_of
+from gl10m.store.byte_source import ByteRange, ByteSource, byte_source, joined
+from gl10m.store.index import ShardFile, class_names_of
 from gl10m.store.layout import (
     INDEXES,
     LENGTH_PREFIX,
@@ -33,7 +34,10 @@ from gl10m.store.layout import (
 )
 from gl10m.store.shard import REMEDY, column
 
-INDEX_REMEDY = "Delete it and run the same `gl10m build` again, which makes it anew from the shards."
+EVERY_IMAGE: Final = (None, *range(TILES))
+"""The LR image and the 100 tiles, as `RegionReader.encoded` takes them."""
+
+INDEX_REMEDY = "`gl10m repair` makes it anew from the shards; so does the same `gl10m build`."
 """What to do about a missing or damaged index."""
 
 REPLACED = "A later build has replaced it, or it was deleted. Open the data set anew."
@@ -73,8 +77,8 @@ class RegionIndex:
     class_names: tuple[str, ...]
     rows: pa.Table
     """Schema `index_schema`, in one chunk."""
-    crc32: int
-    """Of the rows, as the file says; `gl10m verify` compares it with theirs."""
+    crc32: str
+    """Of the whole file, hexadecimal; compared with its bytes when it is opened."""
 
     def column(self, name: str) -> NDArray[Any]:
         """A column of numbers without a copy: shape (scenes,), or (scenes, n) where a scene has n."""
@@ -96,18 +100,20 @@ class RegionIndex:
 
 
 def regions_of(root: Place) -> list[str]:
-    """Regions of the data set at `root`, in alphabetical order.
+    """Regions of the data set at `root`, in alphabetical order: one with shards and no index is one, too.
 
     Raises:
         DataSetNotFoundError: there is no data set.
     """
-    regions = sorted(path.stem for path in (root / INDEXES).glob("[A-Z][A-Z].arrow"))
+    regions = {path.stem for path in (root / INDEXES).glob("[A-Z][A-Z].arrow")}
+    # A lost index must not make a region's scenes disappear in silence.
+    regions |= {path.name[:2] for path in (root / SHARDS).glob("[A-Z][A-Z]-*-of-*.parquet")}
     if not regions:
         raise DataSetNotFoundError(
             f"no data set in {root}: it has no {INDEXES}/*.arrow. Build one there with "
             "`gl10m build --states CA,TX --source synthetic`, or name its folder with --root."
         )
-    return regions
+    return sorted(regions)
 
 
 def class_names(root: Place) -> tuple[str, ...]:
@@ -121,9 +127,10 @@ def class_names(root: Place) -> tuple[str, ...]:
 
 
 def open_index(place: Place) -> RegionIndex:
-    """Map an index into memory and check that its rows can be trusted to be rows.
+    """Map an index into memory and check that every byte of it is as it was written.
 
-    One in a bucket is copied to this machine and kept there, see `gl10m.storage.place.cached`.
+    One in a bucket is copied to this machine and kept there, see `gl10m.storage.place.cached`. The
+    checksum of the whole file is compared: labels, bounds and byte ranges are then taken as they are.
 
     Raises:
         DataSetNotFoundError: there is no such index.
@@ -133,6 +140,7 @@ def open_index(place: Place) -> RegionIndex:
         raise DataSetNotFoundError(f"no index {place.name} in {place.parent}. {INDEX_REMEDY}")
     path = cached(place)
     try:
+        crc32 = _sealed(place, path)
         rows = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         about = rows.schema.metadata or {}
         class_names = class_names_of(about, path)
@@ -142,7 +150,6 @@ def open_index(place: Place) -> RegionIndex:
             raise StoreError(f"store version {version}; this gl10m reads version {STORE_VERSION}")
         rows.validate(full=True)
         shards = tuple(ShardFile(**shard) for shard in json.loads(about[b"gl10m.shards"]))
-        crc32 = int(about[b"gl10m.crc32"])
         if rows.num_rows == 0 or any(ShardName.parse(shard.name).region != path.stem for shard in shards):
             raise StoreError("it is empty, or names shards of other regions")
         index = RegionIndex(
@@ -154,28 +161,47 @@ def open_index(place: Place) -> RegionIndex:
             crc32=crc32,
         )
         _check_places(index)
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError) as error:
         raise StoreError(f"{path} is no index of this gl10m ({error}). {INDEX_REMEDY}") from error
     return index
+
+
+def _sealed(place: Place, path: Path) -> str:
+    """The checksum of an index, which its bytes have; a damaged copy of an object is fetched anew.
+
+    Raises:
+        SealError: its bytes have another, or it carries none.
+    """
+    try:
+        return seal.check_seal(path)
+    except seal.SealError:
+        if isinstance(place, Path):
+            raise
+        path.unlink(missing_ok=True)
+        return seal.check_seal(cached(place))
 
 
 class RegionReader:
     """Reads the images of one region. Picklable, and safe in threads and forks."""
 
-    def __init__(self, index: RegionIndex, source: ByteSource, *, verify: bool = False) -> None:
+    def __init__(self, index: RegionIndex, source: ByteSource, *, verify: bool = True) -> None:
         """Take an index and its shards; nothing is read yet.
 
         Args:
             index: the region's index.
             source: its shards.
-            verify: compare the checksum of every image read; takes 2 % of the time of decoding it.
+            verify: compare the checksum of every image read; takes 0.2 % of the time of decoding it.
         """
         self.index = index
-        self._source, self._verify = source, verify
+        self.source = source
+        """Where its shards lie."""
+        self._verify = verify
+        self._shard_names = [shard.name for shard in index.shards]
         self._shard = index.column("shard")
         self._lr_offset, self._lr_length = index.column("lr_offset"), index.column("lr_length")
         self._hr_offset, self._hr_length = index.column("hr_offset"), index.column("hr_length")
         self._crc32 = index.column("crc32")
+        self._label, self._bounds = index.column("label"), index.column("bounds")
 
     def check_shards(self) -> None:
         """Check that every shard is there and as long as the index says.
@@ -185,9 +211,9 @@ class RegionReader:
             StoreError: a shard has another length.
         """
         for shard in self.index.shards:
-            size = self._source.size(shard.name)
+            size = self.source.size(shard.name)
             if size is None:
-                raise ShardNotFoundError(f"{_missing(shard.name, self.index)}. {REMEDY}")
+                raise ShardNotFoundError(f"{_missing(shard.name)}. {REMEDY}")
             if size != shard.size:
                 raise StoreError(
                     f"the shard {shard.name} has {size} bytes, but {shard.size} by {self.index.path.name}: "
@@ -205,9 +231,8 @@ class RegionReader:
             ShardNotFoundError: the shard is missing.
             StoreError: the shard is cut short, or the image damaged.
         """
-        start = int(self._lr_offset[row])
-        (content,) = self._read([self._range(row, start, start + int(self._lr_length[row]))])
-        self._decode(row, None, content, pixels)
+        (content,) = read_images(self.source, [self.lr_range(row)])
+        self.decode(row, None, content, pixels)
 
     def hr(self, row: int, tiles: Iterable[SupportsIndex], pixels: NDArray[np.uint8]) -> None:
         """Read and decode HR tiles of a scene; no byte of another tile is read.
@@ -223,14 +248,87 @@ class RegionReader:
             StoreError: the shard is cut short, or a tile damaged.
         """
         wanted = checked_tiles(tiles)
-        starts, lengths = self._tile_ranges(row)
-        groups = self._coalesced(wanted, starts, lengths)
-        ranges = [self._range(row, start, end) for start, end, _ in groups]
-        for content, (start, _, members) in zip(self._read(ranges), groups, strict=True):
-            for member in members:
-                tile = wanted[member]
-                first = int(starts[tile]) - start
-                self._decode(row, tile, content[first : first + int(lengths[tile])], pixels[member])
+        contents = read_images(self.source, self.tile_ranges(row, wanted))
+        for tile, content, target in zip(wanted, contents, pixels, strict=True):
+            self.decode(row, tile, content, target)
+
+    def label(self, row: int) -> NDArray[np.bool_]:
+        """Which classes are in the footprint of a scene: shape (N,), by class id."""
+        label: NDArray[np.bool_] = self._label[row] != 0
+        return label
+
+    def bounds(self, row: int) -> tuple[float, float, float, float]:
+        """West, south, east, north of a scene's footprint, degrees, EPSG:4326."""
+        west, south, east, north = self._bounds[row].tolist()
+        return west, south, east, north
+
+    def lr_range(self, row: int) -> ByteRange:
+        """Where the LR image of a scene lies."""
+        start = int(self._lr_offset[row])
+        return ByteRange(self._shard_names[self._shard[row]], start, start + int(self._lr_length[row]))
+
+    def tile_ranges(self, row: int, tiles: Sequence[int]) -> list[ByteRange]:
+        """Where HR tiles of a scene lie, in the order asked for; each number is in 0..99."""
+        lengths = self._hr_length[row].astype(np.int64)
+        ends = (int(self._hr_offset[row]) - LENGTH_PREFIX) + np.cumsum(lengths + LENGTH_PREFIX)
+        first, last = (ends - lengths).tolist(), ends.tolist()
+        shard = self._shard_names[self._shard[row]]
+        return [ByteRange(shard, first[tile], last[tile]) for tile in tiles]
+
+    def check(self, row: int, tile: int | None, content: memoryview) -> None:
+        """Compare an encoded image with its checksum, where the reader verifies.
+
+        Args:
+            row: row of the scene in the index.
+            tile: number of the tile; None for the LR image.
+            content: its bytes.
+
+        Raises:
+            DamagedImageError: they are not those that were written.
+        """
+        if self._verify:
+            self._compare(row, tile, content)
+
+    def decode(self, row: int, tile: int | None, content: memoryview, pixels: NDArray[np.uint8]) -> None:
+        """Check and decode one image.
+
+        Args:
+            row: row of the scene in the index.
+            tile: number of the tile; None for the LR image.
+            content: its bytes.
+            pixels: shape (268, 268, 3), uint8, C-contiguous; overwritten, north-west first.
+
+        Raises:
+            DamagedImageError: its bytes are not those that were written, or no image.
+        """
+        self.check(row, tile, content)
+        try:
+            codec.decode_into(content, pixels)
+        except codec.ImageError as error:
+            raise self._damaged(row, tile, error) from error
+
+    def encoded(self, row: int, images: Sequence[int | None]) -> list[bytes]:
+        """Images as they are stored, JPEG files; every checksum is compared, and no other image is read.
+
+        Args:
+            row: row of the scene in the index.
+            images: numbers of tiles, 0..99; None for the LR image.
+
+        Raises:
+            IndexError: there is no such tile.
+            ShardNotFoundError: the shard is missing.
+            StoreError: the shard is cut short, or an image damaged.
+        """
+        tiles = iter(self.tile_ranges(row, checked_tiles(tile for tile in images if tile is not None)))
+        ranges = [self.lr_range(row) if image is None else next(tiles) for image in images]
+        contents = read_images(self.source, ranges)
+        for image, content in zip(images, contents, strict=True):
+            self._compare(row, image, content)
+        return [bytes(content) for content in contents]
+
+    def encoded_sizes(self, row: int) -> tuple[int, list[int]]:
+        """Bytes of the LR image and of each of the 100 tiles. No image is read."""
+        return int(self._lr_length[row]), [int(length) for length in self._hr_length[row]]
 
     def tile_labels(self, row: int) -> NDArray[np.bool_]:
         """Which classes meet which tile: shape (100, N)."""
@@ -239,68 +337,25 @@ class RegionReader:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The columns of the index are mapped anew by whoever unpickles.
-        return functools.partial(RegionReader, verify=self._verify), (self.index, self._source)
+        return functools.partial(RegionReader, verify=self._verify), (self.index, self.source)
 
-    def _tile_ranges(self, row: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Offset and length of each of the 100 tiles."""
-        lengths = self._hr_length[row].astype(np.int64)
-        starts = int(self._hr_offset[row]) + np.cumsum(lengths + LENGTH_PREFIX) - lengths - LENGTH_PREFIX
-        return starts, lengths
+    def _compare(self, row: int, tile: int | None, content: memoryview) -> None:
+        if isal_zlib.crc32(content) != self._crc32[row, 0 if tile is None else tile + 1]:
+            raise self._damaged(row, tile, "its checksum is not the one in the index")
 
-    def _coalesced(
-        self, tiles: list[int], starts: NDArray[np.int64], lengths: NDArray[np.int64]
-    ) -> list[tuple[int, int, list[int]]]:
-        """Start, end and members (places in `tiles`) of the ranges to read, neighbours joined."""
-        groups: list[tuple[int, int, list[int]]] = []
-        for member in sorted(range(len(tiles)), key=tiles.__getitem__):
-            start = int(starts[tiles[member]])
-            end = start + int(lengths[tiles[member]])
-            if groups and start - groups[-1][1] <= self._source.gap:
-                first, _, members = groups.pop()
-                groups.append((first, end, [*members, member]))
-            else:
-                groups.append((start, end, [member]))
-        return groups
-
-    def _range(self, row: int, start: int, end: int) -> ByteRange:
-        return ByteRange(self.index.shards[self._shard[row]].name, start, end)
-
-    def _read(self, ranges: list[ByteRange]) -> list[memoryview]:
-        try:
-            contents = self._source.read(ranges)
-        except FileNotFoundError as error:
-            remedy = REPLACED if isinstance(error, ObjectNotFoundError) else REMEDY
-            raise ShardNotFoundError(f"{_missing(ranges[0].shard, self.index)}. {remedy}") from error
-        for wanted, content in zip(ranges, contents, strict=True):
-            if len(content) != wanted.end - wanted.start:
-                raise StoreError(
-                    f"the shard {wanted.shard} ends before byte {wanted.end}, up to which its index has an "
-                    f"image: it was cut short. {REMEDY}"
-                )
-        return [memoryview(content) for content in contents]
-
-    def _decode(self, row: int, tile: int | None, content: memoryview, pixels: NDArray[np.uint8]) -> None:
-        fault: codec.ImageError | str | None = None
-        if self._verify and zlib.crc32(content) != self._crc32[row, 0 if tile is None else tile + 1]:
-            fault = "its checksum is not the one in the index"
-        else:
-            try:
-                codec.decode_into(content, pixels)
-            except codec.ImageError as error:
-                fault = error
-        if fault:
-            image = "LR image" if tile is None else f"HR tile {tile}"
-            shard = self.index.shards[self._shard[row]].name
-            raise DamagedImageError(
-                f"the {image} of scene {self.index.rows['scene_id'][row]} in {shard} is damaged: {fault}. "
-                f"`gl10m verify --deep` tells what else is; {REMEDY[0].lower()}{REMEDY[1:]}"
-            )
+    def _damaged(self, row: int, tile: int | None, fault: object) -> DamagedImageError:
+        image = "LR image" if tile is None else f"HR tile {tile}"
+        return DamagedImageError(
+            f"the {image} of scene {self.index.rows['scene_id'][row]} in "
+            f"{self._shard_names[self._shard[row]]} is damaged: {fault}. `gl10m verify --deep` tells what "
+            f"else is; {REMEDY[0].lower()}{REMEDY[1:]}"
+        )
 
 
 class SceneReader:
     """Reads the images of a data set's scenes by their ids. A context manager."""
 
-    def __init__(self, root: Place, *, verify: bool = False) -> None:
+    def __init__(self, root: Place, *, verify: bool = True) -> None:
         """Open all regions of the data set at `root`.
 
         Raises:
@@ -378,25 +433,57 @@ def checked_tiles(tiles: Iterable[SupportsIndex]) -> list[int]:
     return numbers
 
 
-def _missing(shard: str, index: RegionIndex) -> str:
-    return f"the shard {shard}, which the index {index.path.name} names, is missing from {SHARDS}/"
+def read_images(source: ByteSource, ranges: Sequence[ByteRange]) -> list[memoryview]:
+    """Read the encoded images of any number of scenes with one call to their source, near ones together.
+
+    Args:
+        source: the shards.
+        ranges: where the images lie, see `RegionReader.lr_range` and `RegionReader.tile_ranges`.
+
+    Returns:
+        Their bytes, in the order asked for.
+
+    Raises:
+        ShardNotFoundError: a shard is missing.
+        StoreError: a shard is cut short.
+    """
+    groups = joined(ranges, source.gap)
+    contents = _read([wanted for wanted, _ in groups], source)
+    images: list[memoryview] = [memoryview(b"")] * len(ranges)
+    for (whole, members), content in zip(groups, contents, strict=True):
+        for member in members:
+            wanted = ranges[member]
+            images[member] = content[wanted.start - whole.start : wanted.end - whole.start]
+    return images
 
 
-def _reopen(path: Path, crc32: int) -> RegionIndex:
+def _read(ranges: list[ByteRange], source: ByteSource) -> list[memoryview]:
+    try:
+        contents = source.read(ranges)
+    except FileNotFoundError as error:
+        remedy = REPLACED if isinstance(error, ObjectNotFoundError) else REMEDY
+        gone = {wanted.shard for wanted in ranges if source.size(wanted.shard) is None}
+        named = min(gone) if gone else ranges[0].shard
+        raise ShardNotFoundError(f"{_missing(named)}. {remedy}") from error
+    for wanted, content in zip(ranges, contents, strict=True):
+        if len(content) != wanted.end - wanted.start:
+            raise StoreError(
+                f"the shard {wanted.shard} ends before byte {wanted.end}, up to which its index has an "
+                f"image: it was cut short. {REMEDY}"
+            )
+    return [memoryview(content) for content in contents]
+
+
+def _missing(shard: str) -> str:
+    index = f"{ShardName.parse(shard).region}.arrow"
+    return f"the shard {shard}, which the index {index} names, is missing from {SHARDS}/"
+
+
+def _reopen(path: Path, crc32: str) -> RegionIndex:
     index = open_index(path)
     if index.crc32 != crc32:
         raise StoreError(f"{path} was replaced by another build while it was in use. Open the data set anew.")
     return index
-
-
-def check_rows(index: RegionIndex) -> None:
-    """Compare the rows of an index with the checksum that it was written with; reads all of them.
-
-    Raises:
-        StoreError: they are not the rows that were written.
-    """
-    if checksum(index.rows) != index.crc32:
-        raise StoreError(f"{index.path} does not have the checksum it was written with. {INDEX_REMEDY}")
 
 
 def _check_places(index: RegionIndex) -> None:

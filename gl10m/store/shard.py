@@ -31,8 +31,14 @@ from gl10m.store.layout import (
 _STATISTICS = ["scene_id", "state", "anchor_class", "longitude", "latitude", "naip_date", "sentinel2_date"]
 """Columns with minima and maxima in the footer; of images they would be copies of the images."""
 
-REMEDY = "Delete it and run the same `gl10m build` again: it keeps what is whole and fetches the rest."
+REMEDY = (
+    "`gl10m repair`, with the options of its `gl10m build`, keeps what is whole and fetches the rest again."
+)
 """What to do about a missing or damaged shard."""
+
+
+_MOST_VALUES = 1 << 16
+"""Values of one column in one scene: 100 tiles, or the items and classes that it names."""
 
 
 class ShardWriter:
@@ -179,9 +185,9 @@ def open_shard(path: Place) -> pq.ParquetFile:
         raise FileNotFoundError(f"the shard {path.name} is missing from {path.parent}. {REMEDY}")
     try:
         file = pq.ParquetFile(readable(path), page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, MemoryError) as error:
         raise StoreError(f"{path} cannot be read as Parquet ({error}). {REMEDY}") from error
-    fault = _footer_fault(file)
+    fault = _footer_fault(file) or _layout_fault(file.metadata, path.stat().st_size)
     if fault:
         file.close()
         raise StoreError(f"{path} {fault}. {REMEDY}")
@@ -197,7 +203,7 @@ def read_group(path: Place, file: pq.ParquetFile, group: int, columns: list[str]
     try:
         rows = file.read_row_group(group, columns=columns, use_threads=False).combine_chunks()
         rows.validate(full=True)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
         raise StoreError(f"row group {group} of {path} is damaged ({error}). {REMEDY}") from error
     return rows
 
@@ -211,6 +217,23 @@ def _footer_fault(file: pq.ParquetFile) -> str | None:
         return f"has not the columns of a shard but {', '.join(file.schema_arrow.names)}"
     if not 0 < file.metadata.num_rows <= SCENES_A_SHARD:
         return f"claims {file.metadata.num_rows} scenes; a shard has 1 to {SCENES_A_SHARD}"
+    return None
+
+
+def _layout_fault(footer: pq.FileMetaData, size: int) -> str | None:
+    """What a footer claims that no shard has, so that a small file cannot unpack into a large one."""
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        if not 0 < group.num_rows <= SCENES_A_ROW_GROUP:
+            return f"claims {group.num_rows} scenes in a row group; there are 1 to {SCENES_A_ROW_GROUP}"
+        for place in range(group.num_columns):
+            chunk = group.column(place)
+            if chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page:
+                return f"is compressed or rewritten by another program in {chunk.path_in_schema}"
+            start, length = chunk.data_page_offset, chunk.total_compressed_size
+            most = group.num_rows * _MOST_VALUES
+            if not (0 < start <= start + length <= size and 0 <= chunk.num_values <= most):
+                return f"claims bytes or values of {chunk.path_in_schema} that it has no room for"
     return None
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import dask
 from distributed import Client, LocalCluster
+from distributed.system import MEMORY_LIMIT
 
 _LOG = logging.getLogger("gl10m")
 
@@ -29,9 +30,21 @@ _MOST_BYTES = 1 << 20
 _LOGGERS = ("gl10m", "pipelines")
 """What workers say in these logs is heard by the build."""
 
+LEAST_MEMORY = 4 << 30
+"""Bytes that a worker may take in any case: the stages before the images need them for a large state."""
+
 LOCAL = {
     "distributed.worker.daemon": True,
+    # Dask's clocks look at every thread 100 times and at every event loop 50 times a second: 6 % of the
+    # stages' CPU time where a task takes seconds (docs/decisions/0013-engine.md).
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.tick.limit": "60s",
+    # Results are small. A worker that is large has little that it could spill, and paused it would stay so.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
     # A task whose worker dies twice is taken apart (see `tasks`): more deaths would only cost time.
     "distributed.scheduler.allowed-failures": 1,
 }
@@ -72,7 +85,7 @@ def dashboard(client: Client) -> str:
 
 
 def _connected(scheduler: str | Path) -> Client:
-    address = _address_in(scheduler) if isinstance(scheduler, Path) else scheduler
+    address = str(scheduler) if "://" in str(scheduler) else _address_in(Path(scheduler))
     _reach(address)
     try:
         return Client(address, timeout="10s", set_as_default=False)
@@ -94,7 +107,8 @@ def _address_in(file: Path) -> str:
             return str(json.loads(opened.read(_MOST_BYTES))["address"])
     except FileNotFoundError:
         raise ClusterUnavailableError(
-            f"there is no {file}. `dask scheduler --scheduler-file {file}` writes it once it listens."
+            f"there is no {file}. `dask scheduler --scheduler-file {file}` writes it once it listens; an "
+            "address is tcp://HOST:PORT or tls://HOST:PORT."
         ) from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ClusterUnavailableError(
@@ -143,14 +157,21 @@ def _local_cluster(workers: int) -> LocalCluster:
     loopback; by default Dask would open it to the network.
     """
     with _deaf_children(), dask.config.set(LOCAL):
-        return LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                memory_limit=max(LEAST_MEMORY, MEMORY_LIMIT // workers),
+                silence_logs=logging.CRITICAL,
+            )
+        except (RuntimeError, OSError, TimeoutError) as error:
+            raise ClusterUnavailableError(
+                f"the worker processes did not start ({error}): one was killed, or memory is short. "
+                "Run the same command again, with a smaller --workers if it happens again."
+            ) from error
 
 
 @contextlib.contextmanager

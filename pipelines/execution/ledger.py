@@ -1,7 +1,8 @@
 """What fragments hold, noted many at a time: a look at a build need not open every fragment.
 
 A fragment is a few scenes, a build has tens of thousands. Each note is a small Parquet file with the receipts
-of some fragments, written by the build, which holds the lock. It decides nothing: a fragment that no note
+of some fragments, written by the build alone, which holds the lock. It decides nothing: a fragment that no
+note
 knows, or that has another size than noted, is opened itself, and notes may be deleted at any time.
 """
 

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -12,6 +13,9 @@ from gl10m.storage.place import Place
 
 WORK = ".gl10m"
 """Folder inside a data set that holds the journal; safe to delete when nothing is to be resumed."""
+
+
+_GLANCES, _GLANCE_SECONDS = 5, 0.02
 
 
 class BuildLockedError(RuntimeError):
@@ -43,7 +47,7 @@ def locked(root: Place) -> Iterator[None]:
         return
     with _lock_file(root) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(file)
         except BlockingIOError:
             file.seek(0)
             holder = file.read(32).strip() or "unknown"
@@ -51,10 +55,23 @@ def locked(root: Place) -> Iterator[None]:
                 f"another build (process {holder}) is writing into {root}. Wait for it, or give this build "
                 "another folder with --root."
             ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        # Who holds it is only told to others: a full disk must say so where something is lost.
+        with contextlib.suppress(OSError):
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), str(os.getpid()).encode())
         yield
+
+
+def _take(file: TextIO) -> None:
+    """Take the lock; who only looks whether it is held, as `is_locked` does, holds it for an instant."""
+    for _ in range(_GLANCES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_GLANCE_SECONDS)
+        else:
+            return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _lock_file(root: Path) -> TextIO:

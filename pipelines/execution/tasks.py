@@ -6,6 +6,7 @@ idle, one at a time: whatever dies then is the culprit, and not what happened to
 
 import contextlib
 import logging
+import pickle
 import queue
 import signal
 import threading
@@ -97,6 +98,8 @@ def run(
             if suspects and alone and not work.running and not stop.is_set():
                 yield from _alone(work, suspects, stop)
                 continue
+            if not work.running:
+                continue  # nothing was left to give
             ended = work.next_ended()
             if ended is None:
                 continue
@@ -129,6 +132,16 @@ def _words(outcome: object) -> str:
     return "a worker process died" if isinstance(cause, KilledWorker) else f"a task failed ({cause})"
 
 
+@dataclass(frozen=True, slots=True)
+class _Packed(Generic[_Task, _Result]):
+    """A function of a task that comes as bytes."""
+
+    function: Callable[[_Task], _Result]
+
+    def __call__(self, packed: bytes) -> _Result:
+        return self.function(pickle.loads(packed))  # noqa: S301 - by this build, over Dask, which pickles too
+
+
 @dataclass(slots=True)
 class _Work(Generic[_Task, _Result]):
     """What a cluster has been given to do."""
@@ -147,7 +160,8 @@ class _Work(Generic[_Task, _Result]):
 
     def submit(self, task: _Task) -> None:
         """Give one task to the cluster."""
-        future = self.client.submit(Guarded(self.function), task, pure=False)
+        # Dask's scheduler reads the arguments of every task; one that is bytes costs it half as much.
+        future = self.client.submit(_Packed(Guarded(self.function)), pickle.dumps(task), pure=False)
         self.running[future] = task
         future.add_done_callback(self._ended.put)
 

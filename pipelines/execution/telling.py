@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any
 
 from tqdm import tqdm
 
@@ -89,8 +89,8 @@ class Telling:
         """
         say_without_bar(f"{name}: {opening or f'{total:,} {unit}'}")
         stage = Stage(name, total, unit)
-        bar: tqdm[NoReturn]
-        with tqdm(total=total, desc=name, unit=f" {unit}", disable=None) as bar:
+        shown: tqdm[Any] = tqdm(total=total, desc=name, unit=f" {unit}", disable=None)
+        with shown as bar:
             told = Told(stage, bar)
             try:
                 yield told
@@ -108,7 +108,7 @@ class Told:
     """A stage, and the bar that shows it."""
 
     stage: Stage
-    bar: "tqdm[NoReturn]"
+    bar: "tqdm[Any]"
 
     def advance(self, number: int, **counts: int) -> None:
         """Note what is done.

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gl10m.manifest.parquet import replacing
 from gl10m.storage.place import Place
-from pipelines.execution.journal import Journal
+from pipelines.execution.journal import Journal, written
 from pipelines.execution.software import differences, software
 
 
@@ -38,12 +37,24 @@ class Workplace:
 
         Args:
             journal: of its data set.
+
+        Raises:
+            UnwritableJournalError: the disk is full, or refuses.
         """
         workplace = cls(software(), uuid.uuid4().hex)
-        with replacing(_file(journal)) as temporary:
-            said = {"mark": workplace.mark, "software": workplace.software}
-            temporary.write_text(json.dumps(said, indent=1), encoding="utf-8")
+        _write(journal, workplace.mark)
         return workplace
+
+    @staticmethod
+    def close(journal: Journal) -> None:
+        """From now on nobody writes into the journal but the build.
+
+        A worker that was given up for lost may still be at work: what it brings late is not wanted any more.
+
+        Args:
+            journal: of the data set.
+        """
+        _write(journal, "")
 
     def check(self) -> None:
         """Refuse work in another environment.
@@ -72,6 +83,16 @@ def software_before(journal: Journal) -> Mapping[str, str]:
 
 def _file(journal: Journal) -> Place:
     return journal.folder / "build.json"
+
+
+def _write(journal: Journal, mark: str) -> None:
+    """Write down who builds with what; no worker has the mark "".
+
+    Raises:
+        UnwritableJournalError: the disk is full, or refuses.
+    """
+    with written(_file(journal)) as temporary:
+        temporary.write_text(json.dumps({"mark": mark, "software": software()}, indent=1), encoding="utf-8")
 
 
 def _said(journal: Journal) -> dict[str, object]:

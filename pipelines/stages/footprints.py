@@ -17,7 +17,7 @@ from gl10m.scene.identity import lots
 from gl10m.scene.rejection import Reason
 from gl10m.scene.states import scene_id
 from pipelines.stages.overlay import Geometries, Labels, Overlay
-from pipelines.stages.thinning import KEPT, Indices, thin
+from pipelines.stages.thinning import KEPT, Indices, gave_way_to, thin
 
 _AT_ONCE = 1024  # footprints labelled together: 100 tiles of 66 classes each are 7 MB
 _READ_AT_ONCE = 65_536
@@ -178,12 +178,15 @@ def make_footprints(
     rank = _rank(polygons, class_map)
     distance = parameters.thinning_degrees
     fate = thin(labeller.longitude, labeller.latitude, rank, distance, labeller.accept)
-    thinned = f"nearer than {distance:g} degrees to a kept anchor"
+    winner = gave_way_to(labeller.longitude, labeller.latitude, rank, distance, fate)
     ledger = Ledger("footprints", state)
     names: list[Any] = polygons["osm_id"].to_pylist()
     for row in np.flatnonzero(fate != KEPT):
-        reason, detail = labeller.refusals.get(int(row), (Reason.THINNED, thinned))
-        ledger.reject(names[row], reason, detail)
+        refusal = labeller.refusals.get(int(row))
+        if refusal is None:
+            near = scene_id(state, names[winner[row]])
+            refusal = (Reason.THINNED, f"nearer than {distance:g} degrees to {near}, which is kept here")
+        ledger.reject(names[row], *refusal)
     kept = sorted(labeller.scenes)
     candidates = _table(polygons.take(pa.array(kept, pa.int64())), state, [labeller.scenes[r] for r in kept])
     return Outcome(stage="footprints", read=polygons.num_rows, kept=candidates, dropped=ledger.table)

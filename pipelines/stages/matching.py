@@ -114,7 +114,7 @@ def match(candidates: pa.Table, items: pa.Table, state: str, parameters: MatchPa
         or NO_SENTINEL2.
     """
     naip = showing(items, Sensor.NAIP, parameters.naip_window)
-    sentinel2 = _by_rank(_newest_processing(items, parameters))
+    sentinel2 = _by_rank(newest_processing(items, parameters))
     footprints = shapely.from_wkb(candidates["geometry"].to_numpy())
     quads = choose_naip(footprints, _quads(naip), parameters.season_gap_days)
     flown = np.flatnonzero(quads[:, 0] != NOBODY)
@@ -216,7 +216,7 @@ def _by_rank(sentinel2: pa.Table) -> pa.Table:
     return sentinel2.take(pa.array(order, pa.int64()))
 
 
-def _newest_processing(items: pa.Table, parameters: MatchParameters) -> pa.Table:
+def newest_processing(items: pa.Table, parameters: MatchParameters) -> pa.Table:
     """Sentinel-2 items of the window under the cloud limit, each tile and day in its newest processing only.
 
     The duplicate is dropped before the limit is looked at: an older processing is not a second chance.

@@ -51,6 +51,39 @@ def thin(
     return fate
 
 
+def gave_way_to(
+    longitude: NDArray[np.float64],
+    latitude: NDArray[np.float64],
+    rank: Indices,
+    degrees: float,
+    fate: NDArray[np.int8],
+) -> Indices:
+    """The kept point that each thinned one gave way to: the best ranked of those it stands too near to.
+
+    Args:
+        longitude: as `thin`.
+        latitude: as `thin`.
+        rank: as `thin`.
+        degrees: as `thin`.
+        fate: what `thin` gave.
+
+    Returns:
+        Shape (n,): index of a kept point; -1 for points that were not thinned.
+    """
+    thinned, kept = np.flatnonzero(fate == THINNED), np.flatnonzero(fate == KEPT)
+    winner = np.full(len(fate), -1, np.int64)
+    if not thinned.size:
+        return winner
+    kept = kept[np.argsort(rank[kept], kind="stable")]
+    cells = _Cells(longitude, latitude, rank, degrees, kept)
+    best = np.full(len(thinned), len(rank), np.int64)
+    by_rank = np.argsort(rank, kind="stable")
+    for who, point in cells.beside(thinned):
+        np.minimum.at(best, who, np.searchsorted(rank[by_rank], rank[point]))
+    winner[thinned] = by_rank[best]
+    return winner
+
+
 class _Cells:
     """Points in square cells as wide as the thinning distance: the too near are in one of nine cells."""
 
@@ -94,11 +127,14 @@ class _Cells:
 
     def near(self, kept: Indices) -> Indices:
         """Points that stand too near to one of `kept`, those themselves among them."""
-        found = []
-        for which, other in self._neighbours(self._key(kept)):
+        return np.concatenate([point for _, point in self.beside(kept)])
+
+    def beside(self, asking: Indices) -> Iterator[tuple[Indices, Indices]]:
+        """Which of `asking`, by place, stand too near to which points; nine times some of them."""
+        for which, other in self._neighbours(self._key(asking)):
             who, point = self._pairs(which, other)
-            found.append(point[self._too_near(kept[who], point)])
-        return np.concatenate(found)
+            close = self._too_near(asking[who], point)
+            yield who[close], point[close]
 
     def _neighbours(self, keys: Indices) -> Iterator[tuple[Indices, Indices]]:
         """For the nine cells about each key: which keys have such a cell, and which cell it is."""

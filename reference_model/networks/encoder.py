@@ -7,7 +7,7 @@ the texts.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
@@ -34,11 +34,21 @@ class Backbone(Protocol):
     grid: int
     """Tokens on a side of one image."""
 
-    def tokens(self, images: Tensor, sensor: Sensor) -> Tensor:
-        """Encode uint8 (N, 3, h, w) into (N, grid * grid, dim)."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weights by name, as PyTorch has them."""
 
-    def embed(self, tokens: Tensor) -> Tensor:
-        """Gather tokens (N, n, dim) into embeddings (N, embedding) of length 1."""
+    def encode(self, images: Tensor, sensor: Sensor) -> "Encoding":
+        """Encode uint8 (N, 3, h, w) into tokens (N, grid * grid, dim) and embeddings (N, embedding)."""
+
+
+class Encoding(NamedTuple):
+    """What an encoder makes of N images."""
+
+    tokens: Tensor
+    """(N, grid * grid, dim), row-major from the north-west."""
+
+    embeddings: Tensor
+    """(N, embedding), each of length 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +113,11 @@ class SmallEncoder(nn.Module):
         if images.shape[-2:] == size:
             return images
         return F.interpolate(images, size, mode="bilinear", antialias=True)
+
+    def encode(self, images: Tensor, sensor: Sensor) -> Encoding:
+        """Encode uint8 (N, 3, h, w); see `Backbone.encode`."""
+        tokens = self.tokens(images, sensor)
+        return Encoding(tokens, self.embed(tokens))
 
     def tokens(self, images: Tensor, sensor: Sensor) -> Tensor:
         """Encode uint8 (N, 3, h, w) into (N, grid * grid, dim)."""

@@ -1,5 +1,7 @@
 """The two alignment objectives of 4.4 and the running mean that steadies the first."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
 from torch import Tensor, nn
@@ -18,8 +20,15 @@ class RunningMean(nn.Module):
     mean: Tensor
     updates: Tensor
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, over_team: Callable[[Tensor], Tensor] | None = None) -> None:
+        """Begin with nothing seen.
+
+        Args:
+            features: channels of a token.
+            over_team: makes one mean of those of all processes that train together.
+        """
         super().__init__()
+        self.over_team = over_team
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
@@ -29,7 +38,10 @@ class RunningMean(nn.Module):
         if self.training:
             self.updates += 1
             share = max(1 / int(self.updates), SLOWEST)
-            self.mean += share * (target.float().flatten(0, -2).mean(0) - self.mean)
+            newest = target.float().flatten(0, -2).mean(0)
+            if self.over_team is not None:
+                newest = self.over_team(newest)
+            self.mean += share * (newest - self.mean)
         return self.mean
 
 

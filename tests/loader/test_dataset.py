@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from gl10m import GL10MDataset
 from gl10m.loader import SelectionError, collate
 from gl10m.loader.choice import TileChoiceError
+from gl10m.manifest import seal
 from gl10m.manifest.parquet import ManifestNotFoundError
 from gl10m.store import byte_source
 from gl10m.store.layout import SHARDS, StoreError, index_path
@@ -262,7 +263,7 @@ def test_a_flipped_bit_is_caught_by_its_checksum(tmp_path: Path) -> None:
     first = int(index.column("hr_offset")[1])
     content[first + int(index.column("hr_length")[1][0]) - 20] ^= 1  # in the picture, not in its header
     shard.write_bytes(content)
-    dataset = GL10MDataset(root, tiles=[1, 0], verify=True)
+    dataset = GL10MDataset(root, tiles=[1, 0])
     dataset[0]
     with pytest.raises(DamagedImageError, match="HR tile 0 of scene CA-w1001 in CA-00000-of-00001"):
         dataset[1]
@@ -285,5 +286,8 @@ def test_an_index_that_points_outside_its_shard_is_refused(tmp_path: Path) -> No
     content = path.read_bytes()
     assert content.count(offset) == 1
     path.write_bytes(content.replace(offset, (1 << 40).to_bytes(8, "little")))
+    with pytest.raises(StoreError, match="its bytes have the checksum"):
+        GL10MDataset(tmp_path)
+    seal.seal(path)
     with pytest.raises(StoreError, match="images outside their shards"):
         GL10MDataset(tmp_path)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,18 +13,23 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gl10m.manifest import leakage, parquet, split
+from gl10m.manifest import leakage, parquet, split, split_file
+from gl10m.manifest.neighbours import borders
+from gl10m.manifest.rectangles import bounds_of, gaps
 from gl10m.manifest.schema import SPLITS
+from gl10m.report.split_request import novel_concepts
+from gl10m.scene.class_map import ClassMap
 from gl10m.scene.footprint import Footprint
+from gl10m.scene.identity import lots
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 EVERY_RULE = [split.split_random, split.split_by_block, split.split_by_group]
 
 
-def scenes(*places: tuple[float, float], **columns: list[Any]) -> pa.Table:
+def scenes(*places: tuple[float, float], **columns: "list[Any] | pa.Array[Any]") -> pa.Table:
     """Scenes about (longitude, latitude), with columns of their own where a test asks for them."""
     count = len(places)
-    values: dict[str, list[Any]] = {
+    values: dict[str, Any] = {
         "scene_id": [f"CA-w{number}" for number in range(count)],
         "state": ["CA"] * count,
         "longitude": [longitude for longitude, _ in places],
@@ -147,7 +153,7 @@ def test_a_file_says_the_split(tmp_path: Path, key: str, form: str) -> None:
         path.write_text("\n".join([f"{key},split", *(f"{name},{n}" for n, name in enumerate(keys))]))
     else:
         pq.write_table(pa.table({key: keys, "split": ["0", "1", "2"]}), path)
-    assert splits_of(split.split_from_file(path, table)) == ["0", "1"]
+    assert splits_of(split_file.split_from_file(path, table)) == ["0", "1"]
 
 
 @pytest.mark.parametrize(
@@ -164,12 +170,12 @@ def test_a_file_that_does_not_say_it_is_refused(tmp_path: Path, text: str, messa
     path = tmp_path / "mine.csv"
     path.write_text(text)
     with pytest.raises(split.SplitError, match=message):
-        split.split_from_file(path, scenes((-100, 40), (-90, 40)))
+        split_file.split_from_file(path, scenes((-100, 40), (-90, 40)))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"by-region\.csv"):
-        split.split_from_file(tmp_path / "by-region.csv", scenes((-100, 40)))
+        split_file.split_from_file(tmp_path / "by-region.csv", scenes((-100, 40)))
 
 
 @pytest.mark.parametrize(
@@ -191,3 +197,132 @@ def test_a_split_is_written_and_read(tmp_path: Path) -> None:
     path = tmp_path / "manifests/splits.parquet"
     assert parquet.read(path, SPLITS).equals(table)
     assert parquet.metadata_of(path)["gl10m.split"] == "state"
+
+
+@given(world=WORLDS, seed=st.integers(0, 10))
+@pytest.mark.parametrize("rule", [*EVERY_RULE, lambda world, *_: split.split_by_state(world)])
+def test_no_rule_parts_ground_once_borders_are_set_aside(
+    rule: Callable[..., pa.Table], world: pa.Table, seed: int
+) -> None:
+    apart = splits_of(split.set_border_aside(world, rule(world, seed, {"a": 0.5, "b": 0.3, "c": 0.2})))
+    boxes = [shapely.box(*(bounds or ())) for bounds in world["bounds"].to_pylist()]
+    for a, b in itertools.combinations(range(len(boxes)), 2):
+        if apart[a] != apart[b] and "border" not in {apart[a], apart[b]}:
+            assert boxes[a].intersection(boxes[b]).area <= 1e-9 * boxes[a].area
+
+
+def test_a_border_takes_the_scene_of_the_larger_split() -> None:
+    row = scenes((-100, 40), (-99.99, 40), (-99.9, 40))
+    parted = split.table_of(row, ["train", "val", "train"])
+    assert splits_of(split.set_border_aside(row, parted)) == ["border", "val", "train"]
+
+
+@given(
+    world=WORLDS,
+    items=st.lists(st.lists(st.sampled_from("abcde"), max_size=3), min_size=25, max_size=25),
+    shared=st.sets(st.sampled_from(sorted(leakage.SHARED)), min_size=1),
+)
+def test_a_group_is_what_a_walk_from_scene_to_scene_reaches(
+    world: pa.Table, items: list[list[str]], shared: set[str]
+) -> None:
+    mine = items[: world.num_rows]
+    world = world.set_column(5, "naip_items", pa.array(mine, pa.list_(pa.string())))
+    world = world.set_column(6, "sentinel2_items", pa.array(mine, pa.list_(pa.string())))
+    boxes = [shapely.box(*(bounds or ())) for bounds in world["bounds"].to_pylist()]
+
+    def tied(a: int, b: int) -> bool:
+        ground = boxes[a].intersection(boxes[b]).area > 1e-9 * boxes[a].area
+        naip, first = set(mine[a]) & set(mine[b]), mine[a][:1] == mine[b][:1] != []
+        return bool(
+            ("ground" in shared and ground)
+            or ("naip" in shared and naip)
+            or ("sentinel-2" in shared and first)
+        )
+
+    expected = list(range(len(boxes)))
+    for start in range(len(boxes)):
+        reached, fresh = {start}, [start]
+        while fresh:
+            here = fresh.pop()
+            found = [there for there in range(len(boxes)) if there not in reached and tied(here, there)]
+            reached.update(found)
+            fresh += found
+        expected[start] = min(reached)
+    assert leakage.groups(world, shared).tolist() == expected
+    dealt = splits_of(split.split_by_group(world, 0, SHARES, shared))
+    assert len({(group, name) for group, name in zip(expected, dealt, strict=True)}) == len(set(expected))
+
+
+@given(order=st.permutations(range(12)))
+def test_the_order_of_rows_moves_no_group(order: list[int]) -> None:
+    row = scenes(*[(-100 + 0.02 * number, 40) for number in (0, 1, 3, 5, 6, 7, 9, 11, 13, 15, 17, 18)])
+    whole = dict(
+        zip(row["scene_id"].to_pylist(), splits_of(split.split_by_group(row, 1, SHARES)), strict=True)
+    )
+    other = split.split_by_group(row.take(order), 1, SHARES)
+    assert dict(zip(other["scene_id"].to_pylist(), splits_of(other), strict=True)) == whole
+
+
+def test_groups_reach_the_shares_to_within_the_largest() -> None:
+    row = scenes(*[(-100 + 0.05 * (number // 2) + 0.01 * (number % 2), 40) for number in range(400)])
+    dealt = splits_of(split.split_by_group(row, 0, SHARES))
+    assert [abs(dealt.count(name) - 400 * share) <= 2 for name, share in SHARES.items()] == [True] * 3
+
+
+def test_only_what_reads_the_same_pixels_of_one_item_shares_them() -> None:
+    metre = 1 / 111_195
+    row = scenes(
+        (-100, 40),
+        (-100, 40 + 0.024 + 1 * metre),
+        (-100, 40 - 0.024 - 10 * metre),
+        (-100, 40 + 0.048 + 40 * metre),
+        naip_items=[["n"]] * 4,
+        sentinel2_items=[["s"], ["t", "s"], ["s"], ["s"]],
+    )
+    one, other = leakage.sharing_pixels(row)
+    assert list(zip(one.tolist(), other.tolist(), strict=True)) == [(0, 1), (0, 2)]
+    strangers = row.set_column(6, "sentinel2_items", pa.array([["a"], ["b"], ["c"], ["d"]]))
+    one, other = leakage.sharing_pixels(strangers)
+    assert list(zip(one.tolist(), other.tolist(), strict=True)) == [(0, 1)]
+
+
+@given(
+    places=st.lists(st.tuples(st.floats(-110, -108), st.floats(43.5, 46.5)), min_size=2, max_size=40),
+    codes=st.lists(st.integers(-1, 2), min_size=40, max_size=40),
+)
+def test_the_nearest_of_another_split_is_the_nearest_of_all(
+    places: list[tuple[float, float]], codes: list[int]
+) -> None:
+    bounds, code = bounds_of(scenes(*places)), np.array(codes[: len(places)])
+    for border in borders(bounds, code, ["a", "b", "c"]):
+        own, others = (np.flatnonzero(code == "abc".index(name)) for name in (border.split, border.other))
+        expected = {}
+        for row in own.tolist():
+            metres = gaps(np.broadcast_to(bounds[row], (len(others), 4)), bounds[others])
+            if metres.min() <= 100_000:
+                expected[row] = pytest.approx(metres.min(), abs=1e-6)
+        assert dict(zip(border.rows.tolist(), border.metres.tolist(), strict=True)) == expected
+        assert border.within(100) == len(expected)
+
+
+def test_no_scene_of_train_or_val_shows_a_novel_concept() -> None:
+    row = scenes(
+        *[(-100 + number, 40) for number in range(5)],
+        state=["CA", "CA", "WA", "WA", "ME"],
+        class_ids=pa.array([[1], [2, 7], [7], [], [7]], pa.list_(pa.uint8())),
+    )
+    assert splits_of(split.split_by_concept(row, {7, 9})) == ["train", "novel", "novel", "val", "test"]
+    with pytest.raises(split.SplitError, match="at least one concept"):
+        split.split_by_concept(row, ())
+
+
+def test_our_novel_concepts_are_one_of_each_band_of_frequency() -> None:
+    ascending = sorted(
+        ClassMap.bundled().concepts, key=lambda concept: (concept.paper_count or 0, concept.id)
+    )
+    drawn = []
+    for number, band in enumerate(np.array_split(np.arange(len(ascending)), 16)):
+        level = "scene" if number % 3 == 2 else "object"
+        names = [ascending[place].name for place in band if ascending[place].level == level]
+        drawn.append(names[int(lots("novel concepts 0", names).argmin())])
+    assert novel_concepts() == tuple(drawn)

@@ -41,7 +41,7 @@ def test_help_names_the_commands_in_the_order_of_use() -> None:
 
 
 def test_help_loads_no_engine() -> None:
-    code = "import sys, gl10m.cli, pipelines.cli, reference_model.cli; print(*sys.modules)"
+    code = "import sys, gl10m.cli, gl10m.export.cli, pipelines.cli, reference_model.cli; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not HEAVY & set(loaded.stdout.split())
 
@@ -61,8 +61,16 @@ COMMANDS = [
     "status",
     "split",
     "stats",
+    "report",
+    "view",
+    "trace",
     "picture",
     "verify",
+    "card",
+    "export huggingface",
+    "export webdataset",
+    "export stac",
+    "export croissant",
     "train-reference",
     "classes list",
     "classes explain",
@@ -96,6 +104,17 @@ BAD_INPUT = [
     (["coverage", "--states", "ME", "--source", "synthetic"], "Build it first: gl10m build --states ME"),
     (["stats"], "gl10m build"),
     (["split"], "gl10m build"),
+    (["card"], "gl10m build"),
+    (["export", "webdataset", "--out", "tars"], "gl10m build"),
+    (["export", "croissant"], "gl10m build"),
+    (["report"], "gl10m build"),
+    (["view"], "gl10m build"),
+    (["split", "--by", "state", "--seed", "3"], "--seed is for --by group or random or block"),
+    (["split", "--by", "concept", "--fractions", "train=1"], "--fractions is for --by group"),
+    (["trace", "CA-w1"], "gl10m build"),
+    (["trace", "-200,4"], "longitude comes first"),
+    (["trace", "37.7,-122.4"], "Is the order swapped? -122.4,37.7 is a place"),
+    (["trace", "1,2,3"], "a place is LON,LAT in degrees"),
     (["status"], "gl10m build"),
     (["candidates", "--osm", "nothing.osm"], "no OSM file at"),
     (["candidates", "--osm", "ftp://host/town.osm.pbf"], "only http:// and https:// addresses are read"),

@@ -23,7 +23,7 @@ from reference_model.objectives.losses import RunningMean, centred_cosine
 from reference_model.objectives.masking import random_masks
 from reference_model.optimise import Schedule, TrainingDivergedError, optimise
 from reference_model.presets import Preset
-from reference_model.run import RunBusyError, RunMismatchError, open_run
+from reference_model.run import Run, RunBusyError, RunMismatchError, open_run
 from reference_model.scenes import read_catalogue
 from reference_model.train import train_on, train_reference
 from tests.reference_model.worlds import World
@@ -183,7 +183,7 @@ def test_no_evaluable_class_is_a_clear_error(tmp_path: Path) -> None:
         run(unlabelled, tmp_path / "run")
 
 
-def test_sixty_steps_teach_the_predictor_more_than_a_constant() -> None:
+def test_sixty_steps_teach_the_predictor_more_than_a_constant(tmp_path: Path) -> None:
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     ground = torch.randn(5, 8, generator=generator)
@@ -208,17 +208,23 @@ def test_sixty_steps_teach_the_predictor_more_than_a_constant() -> None:
         return {"completion": loss}
 
     schedule = Schedule(steps=60, batch=8, learning_rate=3e-3)
-    optimise("smoke", {predictor: 1.0, mean: 1.0}, schedule, losses, lambda **_: None)
+    modules = {predictor: 1.0, mean: 1.0}
+    optimise("smoke", modules, schedule, losses, journal=Run(tmp_path), generator=generator)
     assert history[0] > 0.9
     assert sum(history[-10:]) / 10 < 0.6
 
 
-def test_a_loss_that_is_no_number_stops_the_training() -> None:
+def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
     layer = torch.nn.Linear(1, 1)
     schedule = Schedule(steps=3, batch=1, learning_rate=1.0)
     with pytest.raises(TrainingDivergedError, match="stage x is nan at step 0"):
         optimise(
-            "x", {layer: 1.0}, schedule, lambda _: {"loss": layer.weight.sum() * torch.nan}, lambda **_: None
+            "x",
+            {layer: 1.0},
+            schedule,
+            lambda _: {"loss": layer.weight.sum() * torch.nan},
+            journal=Run(tmp_path),
+            generator=torch.Generator(),
         )
 
 

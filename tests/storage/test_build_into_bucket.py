@@ -23,6 +23,8 @@ from tests.storage.test_publication import contents, objects, place
 
 pytestmark = pytest.mark.slow
 
+CARD = ("README.md", "DATA_LICENCES.md")
+
 
 def files_of(local: Path) -> dict[str, bytes]:
     """Every file of a data set in a folder, receipts of the journal included."""
@@ -38,7 +40,9 @@ def assert_whole(root: BucketPath, built: Path) -> None:
     assert contents(root) == files_of(built)
     stages = {f".gl10m/stages/CA/{path.name}" for path in (built / ".gl10m" / "stages" / "CA").iterdir()}
     keys = {entry.key for entry in place(root).root.files.values()}
-    assert objects(root) == {"gl10m.json"} | stages | keys
+    assert objects(root) == {"gl10m.json", *CARD} | stages | keys
+    for name in CARD:
+        assert (place(root) / name).read_bytes() == (built / name).read_bytes()
     for name in stages:
         # A table that was read back may be cut into other pages than one that was just computed.
         assert pq.read_table(readable(place(root) / name)).equals(pq.read_table(built / name)), name

@@ -13,6 +13,7 @@ import pytest
 
 from gl10m.cli import main
 from gl10m.report import splitting
+from gl10m.report.split_request import SplitRequest
 from gl10m.storage import client, register
 from gl10m.storage.client import StorageUnavailableError
 from gl10m.storage.lease import Lease, LeaseHeldError, LeaseLostError, held
@@ -57,7 +58,7 @@ def test_a_data_set_that_another_program_copied_into_a_bucket_is_one(
     local = build(tmp_path / "root", {"CA": "train"}, CA=3)
     copy(local, root)
     assert verify(place(root), deep=True) == []
-    assert splitting.split_root(place(root), "random", 7)
+    assert splitting.split_root(place(root), SplitRequest(by="random", seed=7)).scenes == 3
     assert (contents(root).keys() | {"gl10m.json"}) == {
         str(path.relative_to(local)) for path in local.rglob("*") if path.is_file()
     } | {"gl10m.json"}
@@ -92,7 +93,7 @@ def test_a_split_waits_for_no_build_and_says_so(root: BucketPath) -> None:
     with held(root.root.address):
         assert is_locked(place(root))
         with pytest.raises(LeaseHeldError, match="another build"):
-            splitting.split_root(place(root), "random", 7)
+            splitting.split_root(place(root), SplitRequest(by="random", seed=7))
         with pytest.raises(BuildLockedError, match="another build"), locked(place(root)):
             pass
     assert not is_locked(place(root))

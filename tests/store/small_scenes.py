@@ -11,8 +11,21 @@ import shapely
 from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
+from gl10m.manifest.columns import values
 from gl10m.manifest.near_duplicates import with_neighbours
-from gl10m.manifest.schema import FETCHED, PLACED, SCENES, SPLITS, STORED
+from gl10m.manifest.provenance import Provenance
+from gl10m.manifest.schema import (
+    CANDIDATES,
+    COVERAGE,
+    FETCHED,
+    FUNNEL,
+    ITEMS,
+    PLACED,
+    REJECTIONS,
+    SCENES,
+    SPLITS,
+    STORED,
+)
 from gl10m.scene.footprint import Footprint
 from gl10m.scene.grid import TILES
 from gl10m.storage.place import AnyPlace
@@ -22,7 +35,9 @@ from gl10m.store.layout import index_path, plan_shards, shard_path
 from gl10m.store.shard import write_shard
 
 CLASSES = ("Airport", "Golf course", "Lake")
-METADATA = {"gl10m.configuration": "{}"}
+METADATA = Provenance(
+    configuration={}, inputs={}, licences=("synthetic",), software={"gl10m": "0"}
+).metadata()
 
 
 @functools.cache
@@ -98,6 +113,13 @@ def fetched(numbers: Sequence[int] = range(3), region: str = "CA") -> pa.Table:
     return pa.Table.from_pylist([row(number, region) for number in numbers], schema=FETCHED.schema)
 
 
+def items_of(scenes: pa.Table) -> pa.Table:
+    """The items that scenes name, schema ITEMS, all else null."""
+    columns = ("naip_items", "sentinel2_items")
+    names = {name for column in columns for own in values(scenes, column) for name in own}
+    return pa.Table.from_pylist([{"item_id": name} for name in sorted(names)], schema=ITEMS.schema)
+
+
 def build(root: AnyPlace, splits: dict[str, str] | None = None, **scenes: int) -> AnyPlace:
     """A data set with so many scenes of each region: build(root, CA=5, WA=2).
 
@@ -120,12 +142,20 @@ def build(root: AnyPlace, splits: dict[str, str] | None = None, **scenes: int) -
                 "row": pa.array(range(shard.scenes), pa.int32()),
             }
             columns = part.select(STORED.names)
-            for name, values in place.items():
-                columns = columns.append_column(name, values)
+            for name, column in place.items():
+                columns = columns.append_column(name, column)
             described.append(columns.cast(PLACED.schema))
         write_index(index_path(root, region), paths)
     table = with_neighbours(pa.concat_tables(described))
-    parquet.write(root / "manifests" / "scenes.parquet", table, SCENES, METADATA)
+    for declared, rows in {
+        SCENES: table,
+        CANDIDATES: table.select(CANDIDATES.names),
+        ITEMS: items_of(table),
+        REJECTIONS: REJECTIONS.empty(),
+        COVERAGE: COVERAGE.empty(),
+        FUNNEL: FUNNEL.empty(),
+    }.items():
+        parquet.write(root / "manifests" / f"{declared.name}.parquet", rows, declared, METADATA)
     if splits is not None:
         chosen = [splits[str(state)] for state in table["state"].to_pylist()]
         rows = table.select(["scene_id"]).append_column("split", pa.array(chosen)).cast(SPLITS.schema)

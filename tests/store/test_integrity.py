@@ -1,5 +1,6 @@
 """`verify` finds what is wrong and says where, and says nothing of a data set that is whole."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,14 @@ import pyarrow as pa
 import pytest
 
 from gl10m.manifest import parquet
-from gl10m.manifest.schema import SCENES
+from gl10m.manifest.columns import where_not
+from gl10m.manifest.schema import CANDIDATES, ITEMS, REJECTIONS, SCENES, Table
 from gl10m.store.index import index_shard, write_index
 from gl10m.store.integrity import verify
 from gl10m.store.layout import index_path
 from gl10m.store.reader import DataSetNotFoundError, open_index
-from tests.store.small_scenes import METADATA, build
+from gl10m.store.shard import write_shard
+from tests.store.small_scenes import CLASSES, METADATA, build, fetched
 
 SHARD = "data/CA-00000-of-00001.parquet"
 
@@ -64,16 +67,63 @@ def foreign_file(root: Path) -> None:
     (root / "data/notes.txt").write_text("hello")
 
 
+def other_table(root: Path) -> None:
+    """A manifest in the place of another, whose columns it has too."""
+    shutil.copy(root / "manifests/scenes.parquet", root / "manifests/candidates.parquet")
+
+
+def lost_index(root: Path) -> None:
+    index_path(root, "CA").unlink()
+
+
+def rewrite(root: Path, declared: Table, rows: pa.Table) -> None:
+    parquet.write(root / "manifests" / f"{declared.name}.parquet", rows, declared, METADATA)
+
+
+def lost_candidate(root: Path) -> None:
+    rewrite(root, CANDIDATES, parquet.read(root / "manifests/candidates.parquet", CANDIDATES).slice(1))
+
+
+def lost_item(root: Path) -> None:
+    rows = parquet.read(root / "manifests/items.parquet", ITEMS)
+    rewrite(root, ITEMS, where_not(rows, "item_id", {"naip-1"}))
+
+
+def lost_coverage(root: Path) -> None:
+    (root / "manifests/coverage.parquet").unlink()
+
+
+def odd_account(root: Path) -> None:
+    row = {"stage": "lr", "state": "CA", "subject": "CA-w9", "outcome": "rejected", "reason": "BLACK_LR"}
+    rewrite(root, REJECTIONS, pa.Table.from_pylist([row], schema=REJECTIONS.schema))
+
+
+def other_shard(root: Path) -> None:
+    """Another shard under the name of this one, of the same length."""
+    path = root / SHARD
+    write_shard(path, fetched([7, 8, 9]), CLASSES, METADATA)
+    indexed = index_shard(path)
+    rows = indexed.rows.set_column(0, "scene_id", open_index(index_path(root, "CA")).rows["scene_id"])
+    write_index(index_path(root, "CA"), [replace(indexed, rows=rows)])
+
+
 @pytest.mark.parametrize(
     ("damage", "messages"),
     [
         (cut, [f"{SHARD}: it has "]),
-        (delete, [f"{SHARD}: it is missing. Run the same `gl10m build` again"]),
-        (flip_index, ["index/CA.arrow: its rows do not have the checksum"]),
+        (delete, [f"{SHARD}: it is missing. `gl10m repair`"]),
+        (flip_index, ["its bytes have the checksum"]),
         (
             swap_scenes_in_manifest,
             ["WA-w1001: the scene is listed twice", "1 scenes of the index, as CA-w1000, are missing"],
         ),
+        (other_table, ["manifests/candidates.parquet: ", "is the table scenes; here stands candidates"]),
+        (lost_index, ["index/CA.arrow: it is missing. `gl10m repair` makes it anew from the shards"]),
+        (lost_candidate, ["candidates.parquet: 1 scenes, as CA-w1000, are no candidates"]),
+        (lost_item, ["items.parquet: 1 items of scenes, as naip-1, are missing"]),
+        (lost_coverage, ["coverage.parquet: it is missing. `gl10m repair` makes it anew"]),
+        (odd_account, ["rejections.parquet: it has other rows than the funnel counts"]),
+        (other_shard, [f"{SHARD}: it holds other scenes than the index says"]),
         (foreign_file, ["data/notes.txt: no index names it"]),
     ],
 )

@@ -1,0 +1,114 @@
+"""The outlines of classes in a scene.
+
+The manifests hold which class meets which tile, not the polygons: those stand in the journal of the build,
+`.gl10m/stages/<region>/classes-<key>.kept.parquet`, schema LABELLED_POLYGONS. Where the journal is gone, or
+its table too large to hold, the viewer shows tiles.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+
+from gl10m.scene.states import REGION_CODE
+from gl10m.storage.place import Place, below, readable
+
+MAX_BYTES: Final = 256 << 20
+"""A region's polygons in a larger file are not read: the viewer would hold them all."""
+
+MAX_SHOWN: Final = 1500
+"""Polygons of one scene; the largest are shown."""
+
+UNITS: Final = 1000
+"""A scene is so many units wide and high in the page."""
+
+_COLUMNS = ["geometry", "class_ids"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassOutline:
+    """One polygon, clipped to the scene."""
+
+    class_id: int
+    path: str
+    """SVG path, in UNITS from the north-west corner."""
+    x: float
+    y: float
+    """A point inside, where its number is written."""
+
+
+class RegionPolygons:
+    """The labelled polygons of one region, in memory."""
+
+    def __init__(self, table: pa.Table) -> None:
+        shapes = shapely.from_wkb(table["geometry"].to_numpy(), on_invalid="ignore")
+        self._shapes = shapes
+        self._class_ids = table["class_ids"].to_pylist()
+        self._tree = shapely.STRtree(shapes)
+
+    def within(self, bounds: tuple[float, float, float, float]) -> list[ClassOutline]:
+        """Outlines of the classes in a scene, largest first.
+
+        Args:
+            bounds: west, south, east, north, degrees.
+        """
+        west, south, east, north = bounds
+        found = np.sort(self._tree.query(shapely.box(west, south, east, north)))
+        clipped = shapely.clip_by_rect(self._shapes[found], west, south, east, north)
+        scale = np.array([UNITS / (east - west), -UNITS / (north - south)])
+        drawn = shapely.transform(clipped, lambda points: (points - [west, north]) * scale)
+        drawn = shapely.simplify(drawn, 0.3)  # a third of a thousandth: one HR pixel
+        ranked = np.argsort(-shapely.area(drawn), kind="stable")[:MAX_SHOWN]
+        return [
+            outline
+            for place in ranked.tolist()
+            for class_id in self._class_ids[found[place]]
+            if (outline := _outline(class_id, drawn[place])) is not None
+        ]
+
+
+def _outline(class_id: int, shape: shapely.Geometry) -> ClassOutline | None:
+    polygons = [
+        part for part in shapely.get_parts(shape) if part.geom_type == "Polygon" and not part.is_empty
+    ]
+    if not polygons:
+        return None
+    rings = [ring for polygon in polygons for ring in (polygon.exterior, *polygon.interiors)]
+    path = "".join(
+        "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in shapely.get_coordinates(ring)[:-1].tolist()) + "Z"
+        for ring in rings
+    )
+    inside = max(polygons, key=lambda polygon: polygon.area).representative_point()
+    return ClassOutline(class_id, path, round(inside.x, 1), round(inside.y, 1))
+
+
+class Polygons:
+    """The labelled polygons of a data set, read region by region when first asked for."""
+
+    def __init__(self, root: Place) -> None:
+        self._root = root
+        self._regions: dict[str, RegionPolygons | str] = {}
+
+    def within(self, region: str, bounds: tuple[float, float, float, float]) -> list[ClassOutline] | str:
+        """Outlines of the classes in a scene, or why there are none to show."""
+        if region not in self._regions:
+            self._regions[region] = self._read(region)
+        found = self._regions[region]
+        return found if isinstance(found, str) else found.within(bounds)
+
+    def _read(self, region: str) -> RegionPolygons | str:
+        if not REGION_CODE.fullmatch(region):
+            return f"{region} is no region, so that no polygon is looked for."
+        files = below(self._root / ".gl10m" / "stages" / region, "classes-*.kept.parquet")
+        if not files:
+            return "The journal of the build is not here, and with it the polygons: tiles are shown instead."
+        if files[-1].stat().st_size > MAX_BYTES:
+            return f"The polygons of {region} are more than {MAX_BYTES >> 20} MB: tiles are shown instead."
+        try:
+            with pq.ParquetFile(readable(files[-1]), page_checksum_verification=True) as file:
+                return RegionPolygons(file.read(columns=_COLUMNS))
+        except (pa.ArrowException, OSError, ValueError, KeyError):
+            return "The polygons in the journal cannot be read: tiles are shown instead."

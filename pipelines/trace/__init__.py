@@ -1,0 +1,1 @@
+"""Why a scene is in a data set, or which stage let it go: what `gl10m trace` tells."""

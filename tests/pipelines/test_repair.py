@@ -1,0 +1,137 @@
+"""A damaged data set is made whole byte for byte, and what is whole is not touched."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gl10m.scene.class_map import ClassMap
+from gl10m.store.integrity import verify
+from gl10m.store.layout import index_path
+from gl10m.store.reader import open_index
+from pipelines.repair import repair
+from tests.pipelines.town import Town, contents
+from tests.store.mutations import mutation
+from tests.store.test_integrity import flip
+
+SHARD = "data/CA-00000-of-00001.parquet"
+
+
+@pytest.fixture
+def root(built: Path, tmp_path: Path) -> Path:
+    shutil.copytree(built, tmp_path / "root")
+    return tmp_path / "root"
+
+
+def flip_tile(root: Path) -> None:
+    flip(root / SHARD, int(open_index(index_path(root, "CA")).column("hr_offset")[1]) + 5000)
+
+
+def flip_middle(name: str) -> Callable[[Path], None]:
+    return lambda root: flip(root / name, (root / name).stat().st_size // 2)
+
+
+def delete(*names: str) -> Callable[[Path], None]:
+    def gone(root: Path) -> None:
+        for name in names:
+            (root / name).unlink()
+
+    return gone
+
+
+MANIFESTS = ("scenes", "candidates", "rejections", "items", "coverage", "funnel")
+
+WITHOUT_FETCHING: dict[str, Callable[[Path], None]] = {
+    "a bit of the index": flip_middle("index/CA.arrow"),
+    "the index gone": delete("index/CA.arrow"),
+    **{f"a bit of {name}": flip_middle(f"manifests/{name}.parquet") for name in MANIFESTS},
+    "five of six manifests gone": delete(*(f"manifests/{name}.parquet" for name in MANIFESTS[1:])),
+    "index and manifest gone": delete("index/CA.arrow", "manifests/scenes.parquet"),
+}
+
+
+@pytest.mark.parametrize("damage", WITHOUT_FETCHING)
+def test_indexes_and_manifests_are_made_anew_without_fetching(
+    root: Path, built: Path, class_map: ClassMap, damage: str
+) -> None:
+    before = (root / SHARD).stat().st_mtime_ns
+    WITHOUT_FETCHING[damage](root)
+    assert verify(root)
+    planned = repair(root, class_map, dry_run=True)
+    assert "made anew" in str(planned)
+    assert verify(root)
+    report = repair(root, class_map)
+    assert "nothing was fetched" in str(report)
+    assert report.left == []
+    assert contents(root) == contents(built)
+    assert (root / SHARD).stat().st_mtime_ns == before
+    assert "nothing to repair" in str(repair(root, class_map))
+
+
+LOST: dict[str, tuple[Callable[[Path], None], int]] = {
+    "a bit of a tile": (flip_tile, 1),
+    "a bit of the footer": (lambda root: flip(root / SHARD, (root / SHARD).stat().st_size - 300), 0),
+    "a shard gone": (delete(SHARD), 7),
+}
+
+
+@pytest.mark.parametrize("damage", LOST)
+def test_whole_scenes_of_a_damaged_shard_are_kept_and_the_others_fetched_again(
+    root: Path, built: Path, town: Town, class_map: ClassMap, damage: str
+) -> None:
+    change, lost = LOST[damage]
+    change(root)
+    alone = repair(root, class_map)
+    if not lost:
+        assert contents(root) == contents(built)
+        return
+    assert f"{lost} scenes are lost" in str(alone)
+    assert alone.left
+    command = [part if part != "build" else "repair" for part in town.command(root)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert f"{lost} scenes fetched again" in ended.stdout
+    assert contents(root) == contents(built)
+    assert verify(root, deep=True) == []
+
+
+def test_the_command_says_what_it_would_do_and_changes_nothing(root: Path) -> None:
+    flip_tile(root)
+    damaged = contents(root)
+    command = [sys.executable, "-m", "gl10m", "repair", "--root", str(root), "--dry-run"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert f"{SHARD}: written anew; scenes CA-" in ended.stdout
+    assert contents(root) == damaged
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("score", range(10))
+def test_two_hundred_changes_are_mended_or_the_lost_scenes_told(
+    built: Path, town: Town, class_map: ClassMap, tmp_path: Path, score: int
+) -> None:
+    """Of those that lose a scene, the first of each twenty is fetched again."""
+    files, root, fetched = contents(built), tmp_path / "root", False
+    shutil.copytree(built, root)
+    for number in range(20 * score, 20 * score + 20):
+        done = mutation(files, number)
+        path = root / done.name
+        path.unlink() if done.content is None else path.write_bytes(done.content)
+        report = repair(root, class_map)
+        if "scenes are lost" in str(report):
+            assert done.name == SHARD, done
+            if not fetched:
+                command = [part if part != "build" else "repair" for part in town.command(root)]
+                ended = subprocess.run(command, capture_output=True, text=True, check=False)
+                assert ended.returncode == 0, f"{done}: {ended.stdout}{ended.stderr}"
+                assert contents(root) == files, done
+                fetched = True
+            else:
+                shutil.rmtree(root)
+                shutil.copytree(built, root)
+        else:
+            assert report.left == [], f"{done}: {report}"
+            assert contents(root) == files, f"{done}: {report}"
