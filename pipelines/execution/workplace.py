@@ -91,8 +91,12 @@ def _write(journal: Journal, mark: str) -> None:
     Raises:
         UnwritableJournalError: the disk is full, or refuses.
     """
+    # In a bucket all see the same: no mark is needed, and the same file is not put again.
+    said = {"mark": mark if isinstance(journal.root, Path) else "", "software": software()}
+    if _said(journal) == said:
+        return
     with written(_file(journal)) as temporary:
-        temporary.write_text(json.dumps({"mark": mark, "software": software()}, indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
 def _said(journal: Journal) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,9 +25,14 @@ def rejected(names: Sequence[str]) -> pa.Table:
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
+def root(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def journal(root: Path) -> Journal:
     """Three fragments of two scenes; two of them are noted."""
-    journal = Journal(tmp_path)
+    journal = Journal(root)
     with ledger.noting(journal) as notes:
         for names in (["CA-w1", "CA-w2"], ["CA-w3", "CA-w4"]):
             fragment = rejected(names)
@@ -49,7 +55,7 @@ def test_a_noted_fragment_is_not_opened(journal: Journal, monkeypatch: pytest.Mo
     opened: list[object] = []
     real = pq.ParquetFile
 
-    def counting(source: object, **options: bool) -> pq.ParquetFile:
+    def counting(source: Any, **options: Any) -> pq.ParquetFile:  # noqa: ANN401 - as of pyarrow
         opened.append(source)
         return real(source, **options)
 
@@ -63,15 +69,15 @@ def test_a_noted_fragment_is_not_opened(journal: Journal, monkeypatch: pytest.Mo
     assert not [path for path in opened if isinstance(path, Path) and path.parent == journal.fragments]
 
 
-def test_a_fragment_that_is_gone_or_of_another_size_is_not_believed(journal: Journal) -> None:
-    one, two, three = sorted(journal.root.glob(".gl10m/fragments/*.parquet"))
+def test_a_fragment_that_is_gone_or_of_another_size_is_not_believed(journal: Journal, root: Path) -> None:
+    one, two, three = sorted(root.glob(".gl10m/fragments/*.parquet"))
     one.unlink()
     two.write_bytes(two.read_bytes()[:-1000])
-    assert ids(journal) == sorted(pq.read_table(three)["scene_id"].to_pylist())
+    assert ids(journal) == sorted(values(pq.read_table(three), "scene_id"))
 
 
-def test_a_damaged_note_costs_only_time(journal: Journal) -> None:
-    (note,) = journal.root.glob(".gl10m/notes/*.parquet")
+def test_a_damaged_note_costs_only_time(journal: Journal, root: Path) -> None:
+    (note,) = root.glob(".gl10m/notes/*.parquet")
     content = bytearray(note.read_bytes())
     content[len(content) // 2] ^= 0xFF
     note.write_bytes(content)

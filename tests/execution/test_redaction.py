@@ -29,14 +29,16 @@ class StubbornError(Exception):
         return f"GET {self.address} with {self.headers}"
 
 
+def sign(cause: Exception) -> int:
+    raise PermissionError(f"signing with {os.environ['AWS_SECRET_ACCESS_KEY']} failed") from cause
+
+
 def leak(number: int) -> int:
     """An error with a cause and a note, each with another canary; logged, and raised."""
+    cause = StubbornError(SIGNED, {"Authorization": f"Bearer {BEARER}"})
+    cause.add_note(f"asked {SIGNED}")
     try:
-        try:
-            raise StubbornError(SIGNED, {"Authorization": f"Bearer {BEARER}"})
-        except StubbornError as inner:
-            inner.add_note(f"asked {SIGNED}")
-            raise PermissionError(f"signing with {os.environ['AWS_SECRET_ACCESS_KEY']} failed") from inner
+        return sign(cause)
     except PermissionError:
         logging.getLogger("gl10m").warning("task %d of %s", number, SIGNED, exc_info=True)
         raise
@@ -50,7 +52,7 @@ TOLD = {
     "{'token': 'CANARY'}": "{'token': '***'}",
     '{"AccountKey": "CANARY=="}': '{"AccountKey": "***"}',
     "key id AKIACANARYCANARYCANA": "key id ***",
-    "status 503 of https://store.example/a.tif, 3 attempts": "status 503 of https://store.example/a.tif, 3 attempts",
+    "status 503 of https://store.example/a.tif": "status 503 of https://store.example/a.tif",
 }
 
 

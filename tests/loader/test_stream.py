@@ -189,7 +189,7 @@ def test_memory_is_bounded_and_threads_end_with_their_user(root: Path) -> None:
     stream = GL10MStream(dataset, threads=2, depth=1)
     begun: list[int] = []
     fetch = dataset.fetch
-    dataset.fetch = lambda indices: (begun.extend(indices), fetch(indices))[1]  # type: ignore[method-assign]
+    dataset.fetch = lambda indices: (begun.extend(indices), fetch(indices))[1]  # type: ignore[method-assign, func-returns-value]
     iterator = iter(stream)
     next(iterator)
     assert len(begun) <= 2 + 1 + 1

@@ -3,13 +3,14 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from gl10m.manifest import parquet
 from gl10m.manifest.columns import values
-from gl10m.manifest.schema import FUNNEL
+from gl10m.manifest.schema import FUNNEL, ITEMS
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.rejection import STAGES
 from gl10m.store.integrity import verify
@@ -77,7 +78,7 @@ def since(stage: str) -> set[str]:
     ids=str,
 )
 def test_another_input_or_parameter_makes_its_stage_stale_and_those_after_it(
-    job: RegionJob, changed: dict[str, object] | str, first: str
+    job: RegionJob, changed: dict[str, Any] | str, first: str
 ) -> None:
     before = keys(job)
     if isinstance(changed, str):
@@ -133,7 +134,7 @@ def test_software_that_only_writes_files_makes_no_image_stale(monkeypatch: pytes
 
 
 def test_what_the_catalogue_says_of_an_item_is_part_of_the_key_and_its_address_is_not(built: Path) -> None:
-    items = parquet.read(built / "manifests" / "items.parquet", region.ITEMS)
+    items = parquet.read(built / "manifests" / "items.parquet", ITEMS)
     assert list(item_marks(items)) == values(items, "item_id")
     row = {
         "scene_id": "CA-w1",
@@ -147,9 +148,8 @@ def test_what_the_catalogue_says_of_an_item_is_part_of_the_key_and_its_address_i
 
     def changed(name: str, column: list[object]) -> pa.Table:
         place = items.schema.get_field_index(name)
-        return items.set_column(
-            place, items.schema.field(name), pa.array(column, items.schema.field(name).type)
-        )
+        field = items.schema.field(name)
+        return items.set_column(place, field, pa.array(column, field.type))
 
     assert row["naip_items"]
     assert row["sentinel2_items"]
@@ -172,9 +172,8 @@ def test_a_rerun_with_other_software_says_so_and_makes_its_images_again(
 ) -> None:
     root = tmp_path / "root"
     assert town.build(root).returncode == 0
-    asked = parquet.read(root / "manifests" / "funnel.parquet", FUNNEL).to_pylist()[STAGES.index("lr")][
-        "read"
-    ]
+    funnel = parquet.read(root / "manifests" / "funnel.parquet", FUNNEL).to_pylist()
+    asked = funnel[STAGES.index("lr")]["read"]
     other = pretend(tmp_path / "other", "pillow", "99.9")
     ended = town.build(root, **other)
     assert ended.returncode == 0, ended.stderr

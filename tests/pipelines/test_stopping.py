@@ -43,7 +43,7 @@ def test_asked_once_a_build_commits_what_is_under_way_and_says_how_to_go_on(
 def test_asked_before_the_images_a_build_stops_at_once(town: Town, tmp_path: Path) -> None:
     root = tmp_path / "root"
     with start(town, root, "--workers", "1") as building:
-        wait_for(lambda: (root / ".gl10m" / "log.jsonl").exists(), building)
+        wait_for((root / ".gl10m" / "log.jsonl").exists, building)
         building.terminate()
         said, _ = building.communicate(timeout=60)
     assert building.returncode == 130

@@ -19,12 +19,10 @@ from gl10m.storage.client import StorageUnavailableError
 from gl10m.storage.lease import Lease, LeaseHeldError, LeaseLostError, held
 from gl10m.storage.place import BucketPath, below, place_of
 from gl10m.store.integrity import verify
-from gl10m.store.reader import open_index
 from pipelines.execution.fragments import read_scene
 from pipelines.execution.journal import BucketTransaction, Journal
 from pipelines.execution.lock import BuildLockedError, is_locked, locked
 from pipelines.sources.partial_file import recall, remember
-from pipelines.trace.scene import trace_scene
 from tests.storage.object_server import Proxy
 from tests.store.small_scenes import build
 

@@ -1,7 +1,7 @@
-"""Where builds are hurt: a town whose server remembers every request, and what must hold.
+"""Where builds are hurt: a town served from memory by a server that remembers every request, and what must hold.
 
-Everything is a real process: `gl10m build`, `dask scheduler`, `dask worker`. A build runs in a session of
-its own with temporary and cached files of its own, so that whatever it leaves anywhere can be found.
+Everything is a real process: `gl10m build`, `dask scheduler`, `dask worker`. A build runs in a session of its own
+with temporary and cached files of its own, so that whatever it leaves anywhere can be found.
 """
 
 import contextlib
@@ -77,7 +77,12 @@ class Arena:
         return self.folder / f"trial-{self._count:04d}"
 
     def start(
-        self, trial: Path, *more: str, before: Sequence[str] = (), **environment: str
+        self,
+        trial: Path,
+        *more: str,
+        before: Sequence[str] = (),
+        program: Sequence[str] = (),
+        **environment: str,
     ) -> "subprocess.Popen[str]":
         """A build into `trial/root`, in a session of its own.
 
@@ -85,12 +90,15 @@ class Arena:
             trial: folder of the trial.
             more: arguments of the command.
             before: command that runs the command, such as strace.
+            program: Python that runs in the place of `python -m gl10m`, with its own arguments.
             environment: variables to add.
         """
         for name in ("tmp", "cache"):
             (trial / name).mkdir(parents=True, exist_ok=True)
+        python, _, _, *asked = self.town.command(trial / "root", "--limit", str(LIMIT), *more)
+        run = ("-c", *program) if program else ("-m", "gl10m")
         return subprocess.Popen(
-            [*before, *self.town.command(trial / "root", "--limit", str(LIMIT), *more)],
+            [*before, python, *run, *asked],
             start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -81,7 +81,19 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
             ip("netns", "add", host.name)
             stack.callback(ip, "netns", "del", host.name)
         first, second = hosts
-        ip("-n", first.name, "link", "add", first.cable, "type", "veth", "peer", second.cable, "netns", second.name)
+        ip(
+            "-n",
+            first.name,
+            "link",
+            "add",
+            first.cable,
+            "type",
+            "veth",
+            "peer",
+            second.cable,
+            "netns",
+            second.name,
+        )
         for host in hosts:
             ip("-n", host.name, "addr", "add", f"{host.address}/24", "dev", host.cable)
             ip("-n", host.name, "addr", "add", f"{IMAGERY}/32", "dev", "lo")
@@ -139,5 +151,3 @@ def site(hosts: tuple[Host, Host], world: Path, folder: Path) -> Iterator[Site]:
 def freeze(session_leader: int, *, thaw: bool = False) -> None:
     """Stop all processes of a session, or let them go on."""
     os.killpg(session_leader, signal.SIGCONT if thaw else signal.SIGSTOP)
-
-

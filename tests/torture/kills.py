@@ -57,7 +57,7 @@ class Tally:
 
 
 Kill = Callable[[int, RunningCluster | None], bool]
-"""Kills something of a build, given its process and its cluster; whether there was anything to kill."""
+"""Kills something of a build, given its process and the cluster it uses; whether there was anything to kill."""
 
 
 def _driver(build: int, _: RunningCluster | None) -> bool:

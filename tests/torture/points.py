@@ -1,7 +1,7 @@
 """SIGKILL at every point where a driver changes what is on the disk: each fsync, rename and unlink in turn.
 
-`strace` counts the calls of the driver's main thread, which publishes, and kills the process at the n-th,
-before the kernel carries it out.
+`strace` counts the calls of the driver's main thread, which publishes, and kills the process at the n-th, before
+the kernel carries it out.
 """
 
 import shutil
