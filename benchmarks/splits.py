@@ -114,7 +114,7 @@ WORK = {
         root, SplitRequest(by="group", shared=("ground",))
     ),
     "groups alone": ours,
-    "groups, the peer (groups alone twice over and a walk)": peer,
+    "groups, and the walk in Python that must agree": peer,
     "check of the random split, with pixels": lambda root: (
         splitting.split_root(root, SplitRequest(by="random")),
         splitting.check_root(root, pixels=True),
