@@ -75,6 +75,8 @@ def cluster(workers: int | None, scheduler: str | Path | None) -> Iterator[Clien
             client = stack.enter_context(_connected(scheduler))
         for name in _LOGGERS:
             client.forward_logging(name)
+        # Dask's client tells of a lost scheduler by a traceback; the build tells of it in a line.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         yield client
 
 

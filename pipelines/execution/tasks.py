@@ -87,7 +87,7 @@ def run(
     work: _Work[_Task, _Result] = _Work(client, function)
     waiting = iter(tasks)
     suspects: deque[_Task] = deque()
-    with _asked_to_stop() as stop:
+    with _asked_to_stop(work.wake) as stop:
         more = True
         while more or work.running or suspects:
             alone = len(suspects) >= SUSPECTS or not more
@@ -149,7 +149,8 @@ class _Work(Generic[_Task, _Result]):
     client: Client
     function: Callable[[_Task], _Result]
     running: "dict[Future[_Result], _Task]" = field(default_factory=dict)
-    _ended: "queue.SimpleQueue[Future[_Result]]" = field(default_factory=queue.SimpleQueue)
+    _ended: "queue.SimpleQueue[Future[_Result] | None]" = field(default_factory=queue.SimpleQueue)
+    """Futures that ended; None to look up from waiting for one."""
     _room: int = 0
     """Tasks that may be under way; 0 until the workers are counted."""
     _looked: float = 0.0
@@ -164,6 +165,10 @@ class _Work(Generic[_Task, _Result]):
         future = self.client.submit(_Packed(Guarded(self.function)), pickle.dumps(task), pure=False)
         self.running[future] = task
         future.add_done_callback(self._ended.put)
+
+    def wake(self) -> None:
+        """Let `next_ended` return at once; a handler of signals may call this."""
+        self._ended.put(None)
 
     def fill(self, waiting: Iterator[_Task]) -> bool:
         """Give as many tasks as there is room for; False when none are left."""
@@ -188,6 +193,8 @@ class _Work(Generic[_Task, _Result]):
         except queue.Empty:
             self._raise_if_lost()
             self._look()
+            return None
+        if future is None:
             return None
         task = self.running.pop(future)
         if future.cancelled():
@@ -253,7 +260,7 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
+def _asked_to_stop(wake: Callable[[], None]) -> Iterator[threading.Event]:
     """An event that SIGINT (Ctrl-C) and SIGTERM (batch systems) set; the second SIGINT interrupts as ever."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -264,6 +271,7 @@ def _asked_to_stop() -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
+        wake()
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -90,6 +90,7 @@ class Telling:
         say_without_bar(f"{name}: {opening or f'{total:,} {unit}'}")
         stage = Stage(name, total, unit)
         shown: tqdm[Any] = tqdm(total=total, desc=name, unit=f" {unit}", disable=None)
+        _LOG.info("%s", stage, extra={"facts": stage.facts})
         with shown as bar:
             told = Told(stage, bar)
             try:

@@ -70,6 +70,7 @@ def test_a_machine_that_keeps_its_data_set_in_a_bucket(town: Town, tmp_path: Pat
     assert CREDENTIALS["AWS_SECRET_ACCESS_KEY"] not in ended.stdout + ended.stderr
 
 
+@pytest.mark.slow
 def test_certificates_and_a_build_over_tls(town: Town, built: Path, tmp_path: Path) -> None:
     save(tmp_path, "certificates.sh", "tls.sh")
     made = run(["sh", "certificates.sh"], tmp_path, environment())

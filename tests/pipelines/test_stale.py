@@ -167,6 +167,7 @@ def pretend(folder: Path, package: str, version: str) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
+@pytest.mark.slow
 def test_a_rerun_with_other_software_says_so_and_makes_its_images_again(
     built: Path, town: Town, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from gl10m.manifest.schema import FUNNEL, REJECTIONS, SCENES
 from gl10m.report.page.assembly import report_page, write_report
 from gl10m.report.page.class_section import figure_6
 from gl10m.report.page.markup import embedded
-from tests.store.small_scenes import METADATA, build
+from tests.store.small_scenes import METADATA, build, written
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -47,7 +47,7 @@ def scenes_changed(root: Path, change: str, values: "pa.Array[pa.StringScalar] |
     fresh = table.remove_column(place)
     if values is not None:
         fresh = fresh.add_column(place, table.schema.field(change), values)
-    pq.write_table(fresh.replace_schema_metadata(table.schema.metadata), path)
+    written(path, fresh.replace_schema_metadata(table.schema.metadata))
 
 
 def notices(page: str, anchor: str) -> list[str]:

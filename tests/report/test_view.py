@@ -20,7 +20,7 @@ from gl10m.view.orders import FileOrder, OrderFileError, RandomOrder
 from gl10m.view.server import ViewServer
 from gl10m.view.site import Site
 from gl10m.view.static import FolderTakenError, write_static
-from tests.store.small_scenes import METADATA, build, numbers
+from tests.store.small_scenes import METADATA, build, numbers, written
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_an_unknown_scene_is_refused(root: Path) -> None:
 def test_a_missing_column_and_a_missing_split_are_told(tmp_path: Path) -> None:
     root = build(tmp_path / "set", CA=2)
     path = root / "manifests" / "scenes.parquet"
-    pq.write_table(pq.read_table(path).drop_columns(["sentinel2_date"]), path)
+    written(path, pq.read_table(path).drop_columns(["sentinel2_date"]))
     notes = told(site_of(root, (), None, (), 0, is_static=False), "scenes.js")["notes"]
     assert "lacks the columns sentinel2_date" in notes[0]
     assert "gl10m split" in notes[1]
@@ -184,7 +184,7 @@ def test_markup_in_a_scene_name_stays_in_its_string(tmp_path: Path) -> None:
     path = root / "manifests" / "scenes.parquet"
     table = pq.read_table(path)
     name = "CA-</script><b>"
-    pq.write_table(table.set_column(0, table.schema.field(0), pa.array([name])), path)
+    written(path, table.set_column(0, table.schema.field(0), pa.array([name])))
     site = site_of(root, (), None, (), 0, is_static=False)
     answer = site.answer("scenes.js")
     assert answer is not None

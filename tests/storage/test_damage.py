@@ -48,6 +48,7 @@ def test_any_change_of_the_register_is_found_and_the_loader_says_so(root: Bucket
     assert found(root, deep=True) == []
 
 
+@pytest.mark.slow
 def test_changes_of_objects_are_found(root: BucketPath) -> None:
     build(root, {"CA": "train", "WA": "train"}, CA=1, WA=1)
     files, entries = contents(root), dict(place(root).root.files)
@@ -93,9 +94,12 @@ def test_register_index_and_manifests_are_made_anew(
     report = repair(place(root), class_map)
     assert report.left == [], report
     assert found(root, deep=True) == []
-    assert {name: own for name, own in contents(root).items() if not name.startswith(".gl10m")} == files_in(
-        built
-    )
+    cards = {"README.md", "DATA_LICENCES.md"}  # written by whoever publishes; the fixture has them or not
+    left = {name: own for name, own in contents(root).items() if not name.startswith(".gl10m")}
+    whole = files_in(built)
+    assert {name: left[name] for name in left.keys() - cards} == {
+        name: whole[name] for name in whole.keys() - cards
+    }
 
 
 def copy_with_journal(built: Path, root: BucketPath) -> None:

@@ -23,4 +23,4 @@ def test_tiles_come_by_ranges(filled: BucketPath) -> None:
 def test_the_report_reads_the_bucket(filled: BucketPath) -> None:
     page = report_page(filled, samples=1)
     assert page.count("data:image/jpeg;base64,") == 2
-    assert "no manifest funnel.parquet" in page
+    assert "CA-w" in page

@@ -10,7 +10,7 @@ from tests.torture.kills import Tally, embedded, on_a_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
-KILLS = int(os.environ.get("GL10M_KILLS", "12"))
+KILLS = int(os.environ.get("GL10M_KILLS", "8"))
 """Builds that are hurt; `make torture` hurts a hundred."""
 
 SEED = int(os.environ.get("GL10M_KILLS_SEED", "20260411"))
