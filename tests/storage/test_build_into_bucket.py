@@ -32,7 +32,10 @@ def files_of(local: Path) -> dict[str, bytes]:
         str(path.relative_to(local)): path.read_bytes()
         for folder in ("data", "index", "manifests")
         for path in (local / folder).iterdir()
-    } | {".gl10m/receipts.parquet": (local / ".gl10m" / "receipts.parquet").read_bytes()}
+    } | {
+        f".gl10m/{name}": (local / ".gl10m" / name).read_bytes()
+        for name in ("build.json", "receipts.parquet")
+    }
 
 
 def assert_whole(root: BucketPath, built: Path) -> None:
