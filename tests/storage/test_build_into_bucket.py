@@ -32,10 +32,7 @@ def files_of(local: Path) -> dict[str, bytes]:
         str(path.relative_to(local)): path.read_bytes()
         for folder in ("data", "index", "manifests")
         for path in (local / folder).iterdir()
-    } | {
-        f".gl10m/{name}": (local / ".gl10m" / name).read_bytes()
-        for name in ("build.json", "receipts.parquet")
-    }
+    } | {".gl10m/receipts.parquet": (local / ".gl10m" / "receipts.parquet").read_bytes()}
 
 
 def assert_whole(root: BucketPath, built: Path) -> None:
@@ -43,7 +40,7 @@ def assert_whole(root: BucketPath, built: Path) -> None:
     assert contents(root) == files_of(built)
     stages = {f".gl10m/stages/CA/{path.name}" for path in (built / ".gl10m" / "stages" / "CA").iterdir()}
     keys = {entry.key for entry in place(root).root.files.values()}
-    assert objects(root) == {"gl10m.json", *CARD} | stages | keys
+    assert objects(root) == {"gl10m.json", ".gl10m/build.json", *CARD} | stages | keys
     for name in CARD:
         assert (place(root) / name).read_bytes() == (built / name).read_bytes()
     for name in stages:
