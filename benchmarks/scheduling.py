@@ -7,11 +7,12 @@
 WORLD and its OSM file are those of `gl10m build --states CA --source synthetic --root demo`: `demo/world` and
 `demo/world/osm/CA.osm.pbf`. The world is served by a process of its own whose CPU time is not counted.
 
-engine: `scheduling_build.py` for each build. A third build, in which every LR image is ruled out, gives the
-cost of a candidate that is rejected. simulate: `scheduling_simulation.py`, the build of 273,250 candidates
-with the recorded durations, scaled to the CPU time of their kind, as on a machine that does nothing else
-and waits for no network: the shortest tasks, and the hardest for a scheduler. forecast: a discrete-event
-run of the same build from unit costs, with the bandwidth of nodes and of the provider shared.
+engine: `scheduling_build.py` for each build. Two more, of four times as many scenes, give the costs of a
+scene: one is of all, in the other every LR image is ruled out. simulate: `scheduling_simulation.py`, the
+build of 273,250 candidates with the recorded durations, scaled to the CPU time of their kind, as on a
+machine that does nothing else and waits for no network: the shortest tasks, and the hardest for a
+scheduler. forecast: a discrete-event run of the same build from unit costs, with the bandwidth of nodes and
+of the provider shared.
 """
 
 import argparse
@@ -37,6 +38,7 @@ OVERHEAD, SPEED_UP = 0.05, 1.8
 """Goals: CPU time of the engine over that of the stages; two workers over one on two cores."""
 
 HERE = Path(__file__).parent
+DENSE = "[footprints]\nthinning_degrees = 0.004\n"
 ALL_INVALID = "[lr]\ninvalid_classes = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]\n"
 
 
@@ -79,10 +81,11 @@ def engine(asked: argparse.Namespace) -> None:
             name = f"{workers}{'c' if more else ''}"
             root = ["--root", Path(folder) / name]
             runs[name] = measured("scheduling_build.py", *place, *root, "--workers", str(workers), *more)
-        config = Path(folder) / "rejecting.toml"
-        config.write_text(ALL_INVALID, encoding="utf-8")
-        root = ["--root", Path(folder) / "rejecting", "--config", config]
-        runs["rejecting"] = measured("scheduling_build.py", *place, *root, "--workers", "2")
+        for name, text in (("dense", DENSE), ("rejecting", DENSE + ALL_INVALID)):
+            config = Path(folder) / f"{name}.toml"
+            config.write_text(text, encoding="utf-8")
+            root = ["--root", Path(folder) / name, "--config", config]
+            runs[name] = measured("scheduling_build.py", *place, *root, "--workers", "2")
     (asked.out / "engine.json").write_text(json.dumps(runs), encoding="utf-8")
     (asked.out / "costs.json").write_text(json.dumps(costs(runs)), encoding="utf-8")
     print_engine(runs)
@@ -91,7 +94,7 @@ def engine(asked: argparse.Namespace) -> None:
 def costs(runs: dict[str, Any]) -> dict[str, list[float]]:
     """Seconds of each kind of scene: recorded ones, scaled to the CPU seconds of their kind."""
     found = {}
-    for fate, name in (("kept", "2"), ("rejected", "rejecting")):
+    for fate, name in (("kept", "dense"), ("rejected", "rejecting")):
         fetch = runs[name]["stages"]["fetch"]
         scenes = sum(batch[0] for batch in fetch["batches"])
         recorded = [seconds / number for number, _, seconds in fetch["batches"]]
@@ -239,9 +242,9 @@ def forecast(asked: argparse.Namespace) -> None:
         publish_seconds=two["seconds"]["publishing"] / published,
     )
     print(
-        f"units: {case.kept_cpu:.3f} CPU s a complete scene, {case.rejected_cpu * 1e3:.0f} CPU ms one that LR "
-        f"rules out, {case.publish_seconds * 1e3:.0f} ms to publish a scene; LR {case.lr_requests} requests of "
-        f"{case.lr_bytes / 1e6} MB, HR {case.hr_requests} of {case.hr_bytes / 1e6} MB"
+        f"units: {case.kept_cpu:.3f} CPU s a complete scene, {case.rejected_cpu * 1e3:.0f} CPU ms one that "
+        f"LR rules out, {case.publish_seconds * 1e3:.0f} ms to publish one; LR {case.lr_requests} requests, "
+        f"{case.lr_bytes / 1e6} MB; HR {case.hr_requests} requests, {case.hr_bytes / 1e6} MB"
     )
     print(
         f"lines: {asked.node_gbit:g} Gbit/s a node of {asked.cores} workers, "
