@@ -47,6 +47,9 @@ _LOG = logging.getLogger("gl10m")
 IMAGE_STAGES = ("lr", "hr", "consistency")
 """Stages whose account stands in the receipts, in order."""
 
+ABOUT = ("configuration", "inputs", "licences", "software", "parts")
+"""What the metadata of a manifest say of its making, by region but for the licences."""
+
 CONTENT = "gl10m.content"
 """Metadata key of a shard: digest of its scenes' keys, labels and provenance; the same means no change."""
 
@@ -334,11 +337,11 @@ def ordered(name: str, table: pa.Table) -> pa.Table:
 
 def _shard_metadata(item: Account, class_map: ClassMap) -> dict[str, str]:
     """What a shard says of its own making: as the manifests do, of its region alone."""
-    return _provenance([item], {"configuration": {}, "inputs": {}, "licences": {}, "software": {}}, class_map)
+    return _provenance([item], {name: {} for name in ABOUT}, class_map)
 
 
 def about_other_regions(root: Place, regions: set[str], class_map: ClassMap) -> dict[str, Any]:
-    """Configuration, inputs, licences and software of regions built earlier into the same data set.
+    """Configuration, inputs, licences, software and parts of regions built earlier into the same data set.
 
     Args:
         root: the data set.
@@ -350,14 +353,14 @@ def about_other_regions(root: Place, regions: set[str], class_map: ClassMap) -> 
         ManifestError: they are there, but their manifest is not, or is damaged.
     """
     others = _other_regions(root, regions)
-    found: dict[str, Any] = {"configuration": {}, "inputs": {}, "licences": {}, "software": {}}
+    found: dict[str, Any] = {name: {} for name in ABOUT}
     if not others:
         return found
     path = root / "manifests" / "scenes.parquet"
     names = ", ".join(sorted(others))
     try:
         about = parquet.metadata_of(path)
-        about.setdefault("gl10m.software", "{}")  # data sets of gl10m 0.1 do not say
+        about.setdefault("gl10m.parts", "{}")  # of a data set that was not put together
         written = {name: json.loads(about[f"gl10m.{name}"]) for name in found}
     except (parquet.ManifestError, KeyError, ValueError) as error:
         raise parquet.ManifestError(
@@ -370,7 +373,7 @@ def about_other_regions(root: Place, regions: set[str], class_map: ClassMap) -> 
             "give this build another folder with --root, or build all regions again."
         )
     found["licences"] = written["licences"]
-    for name in ("configuration", "software"):
+    for name in ("configuration", "software", "parts"):
         found[name] = {region: value for region, value in written[name].items() if region in others}
     found["inputs"] = {
         name: value for name, value in written["inputs"].items() if name.partition(".")[0] in others
@@ -394,12 +397,16 @@ def _provenance(accounts: list[Account], others: dict[str, Any], class_map: Clas
         inputs |= {f"{item.plan.region}.{name}": value for name, value in item.inputs.items()}
         licences |= set(item.licences)
     inputs["class_map"] = class_map.digest
-    return Provenance(
-        configuration=configuration,
-        inputs=inputs,
-        licences=tuple(sorted(licences)),
-        software=made_with,
-    ).metadata()
+    parts = {"gl10m.parts": json.dumps(others["parts"], sort_keys=True)} if others["parts"] else {}
+    return (
+        parts
+        | Provenance(
+            configuration=configuration,
+            inputs=inputs,
+            licences=tuple(sorted(licences)),
+            software=made_with,
+        ).metadata()
+    )
 
 
 def _stage_receipts(

@@ -76,7 +76,7 @@ def repair(
     if not mine:
         report.lines.append(f"{root}: nothing to repair")
         return report
-    report.lines += _intended(mine)
+    report.lines += _intended(mine, fetches=request is not None)
     if dry_run:
         return report
     lost = _take_apart(root, mine, report)
@@ -84,8 +84,8 @@ def repair(
     return report
 
 
-def _intended(problems: list[Problem]) -> list[str]:
-    """One line for each file that is to be mended."""
+def _intended(problems: list[Problem], *, fetches: bool) -> list[str]:
+    """One line for each file that is to be mended; what is lost is fetched again, or told."""
     scenes: dict[str, list[str]] = {}
     for problem in problems:
         scenes.setdefault(problem.file, [])
@@ -94,9 +94,8 @@ def _intended(problems: list[Problem]) -> list[str]:
     lines = []
     for file, named in sorted(scenes.items()):
         if file.startswith(f"{SHARDS}/"):
-            known = (
-                f"scenes {', '.join(sorted(set(named)))} fetched again" if named else "no scene known as lost"
-            )
+            fate = "fetched again" if fetches else "lost, unless --states has them fetched again"
+            known = f"scenes {', '.join(sorted(set(named)))} {fate}" if named else "no scene known as lost"
             lines.append(f"{file}: written anew; {known}")
         else:
             lines.append(f"{file}: made anew from the shards and the journal")

@@ -11,6 +11,23 @@ if TYPE_CHECKING:
     from gl10m.storage.place import Place
 
 
+ENCODERS = (
+    "small",
+    "siglip2",
+    "siglip",
+    "dinov2",
+    "dinov3",
+    "clip",
+    "openclip",
+    "clip-rsicd",
+    "remoteclip",
+    "satmae",
+    "cross-scale-mae",
+    "efficientnet-lite0",
+)
+"""Names for --encoder; written out, since to import the networks takes seconds."""
+
+
 @click.command()
 @click.option(
     "--preset",
@@ -36,11 +53,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--encoder",
-    default="small",
+    type=click.Choice(ENCODERS),
+    default=ENCODERS[0],
     show_default=True,
-    metavar="NAME",
-    help="small (trained here), efficientnet-lite0, siglip2, siglip, dinov2, dinov3, clip, openclip, "
-    "clip-rsicd, remoteclip, satmae or cross-scale-mae.",
+    help="small is trained here; the others are published networks, whose weights must be on this machine.",
 )
 @click.option(
     "--weights", type=click.Path(path_type=Path, dir_okay=False), help="File of a published encoder."
@@ -74,6 +90,8 @@ def train(  # noqa: PLR0917 - one a command-line option
     Example:
       gl10m train-reference --preset tiny --root demo
     """
+    if encoder == ENCODERS[0] and (weights or texts):
+        raise click.UsageError("--weights and --texts are for a published encoder; name it with --encoder")
     from reference_model.presets import PRESETS
     from reference_model.stages import EncoderChoice
     from reference_model.train import train_reference

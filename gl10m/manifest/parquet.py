@@ -88,6 +88,16 @@ def replacing(path: Place) -> Iterator[Path]:
         os.close(folder)
 
 
+def sweep(path: Place) -> None:
+    """Delete what writers of `path` that were killed have left beside it; a bucket never shows any such.
+
+    For whoever is the only one that writes there: another's unfinished file goes, too.
+    """
+    if isinstance(path, Path):
+        for leftover in path.parent.glob(f"{TEMPORARY}*-{path.name}"):
+            leftover.unlink(missing_ok=True)
+
+
 def write(path: Place, table: pa.Table, declared: Table, metadata: Mapping[str, str]) -> None:
     """Write a manifest atomically; the same rows and metadata give the same bytes.
 

@@ -213,7 +213,9 @@ def write_splits(root: Place, splits: pa.Table, metadata: Mapping[str, str]) -> 
     Raises:
         OSError: the folder cannot be written.
     """
-    parquet.write(root / "manifests" / "splits.parquet", splits, SPLITS, metadata)
+    path = root / "manifests" / "splits.parquet"
+    parquet.sweep(path)
+    parquet.write(path, splits, SPLITS, metadata)
 
 
 def _drawn(keys: Sequence[str], seed: int, shares: Mapping[str, float]) -> list[str]:

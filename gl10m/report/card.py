@@ -4,9 +4,8 @@ The same manifests give the same bytes, wherever the data set lies.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from gl10m.manifest.parquet import TEMPORARY, replacing
+from gl10m.manifest.parquet import replacing, sweep
 from gl10m.report.data_licences import data_licences
 from gl10m.report.facts import UNSPLIT, Facts, facts_of
 from gl10m.report.hub import Configuration, front_matter, native_configurations, splits_by_region
@@ -90,7 +89,7 @@ def write_card(root: Place) -> list[str]:
     facts = facts_of(root)
     kept = []
     for name, content in ((README, native_card(facts)), (LICENCES, data_licences(facts))):
-        _sweep(root, name)
+        sweep(root / name)
         stands = _standing(root / name)
         if stands is not None and MARK not in stands:
             kept.append(name)
@@ -140,13 +139,6 @@ def card(facts: Facts, configurations: Sequence[Configuration], loading: str, sp
         _CITATION,
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
-
-
-def _sweep(root: Place, name: str) -> None:
-    """Delete what a writer that was killed has left; a bucket never shows any such."""
-    if isinstance(root, Path):
-        for path in root.glob(f"{TEMPORARY}*-{name}"):
-            path.unlink(missing_ok=True)
 
 
 def _standing(path: Place) -> str | None:

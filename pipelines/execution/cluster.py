@@ -75,9 +75,20 @@ def cluster(workers: int | None, scheduler: str | Path | None) -> Iterator[Clien
             client = stack.enter_context(_connected(scheduler))
         for name in _LOGGERS:
             client.forward_logging(name)
-        # Dask's client tells of a lost scheduler by a traceback; the build tells of it in a line.
-        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+        stack.enter_context(_hushed("distributed.client"))
         yield client
+
+
+@contextlib.contextmanager
+def _hushed(name: str) -> Iterator[None]:
+    """A log that is silent meanwhile: Dask tells of a lost scheduler by a traceback, the build in a line."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def dashboard(client: Client) -> str:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import save_file
 
+from reference_model import cli, stages
 from reference_model.networks.encoder import Encoding
 from reference_model.networks.published import (
     ENCODERS,
@@ -114,3 +116,11 @@ def test_a_missing_text_tower_is_named(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="text towers come with the extra `hub`")
     with pytest.raises(WeightsNotFoundError, match="google/siglip2-base-patch16-256"):
         embed_names(["Pond"], "google/siglip2-base-patch16-256", tmp_path)
+
+
+def test_the_command_names_every_encoder_and_refuses_files_that_none_heeds(tmp_path: Path) -> None:
+    assert set(cli.ENCODERS) == {*ENCODERS, stages.SMALL}
+    weights = tmp_path / "weights.safetensors"
+    ended = CliRunner().invoke(cli.train, ["--root", str(tmp_path), "--weights", str(weights)])
+    assert ended.exit_code == 2
+    assert "--weights and --texts are for a published encoder" in ended.output

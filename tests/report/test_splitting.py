@@ -40,6 +40,13 @@ def test_the_paper_splits_by_state(root: Path) -> None:
     assert counts == [["train", "1"], ["val", "1"], ["test", "2"]]
 
 
+def test_what_a_killed_split_left_is_swept_by_the_next(root: Path) -> None:
+    left = root / "manifests" / f"{parquet.TEMPORARY}0123-splits.parquet"
+    left.write_bytes(b"half a file")
+    splitting.split_root(root, SplitRequest())
+    assert {path.name for path in left.parent.iterdir()} == {"scenes.parquet", "splits.parquet"}
+
+
 def test_ground_shared_across_a_state_border_is_found(root: Path) -> None:
     splitting.split_root(root, SplitRequest())
     found = splitting.check_root(root)
