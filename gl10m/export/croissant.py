@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from gl10m.export.samples import TOLD
 from gl10m.manifest.parquet import replacing
 from gl10m.manifest.schema import SCENES, SPLITS, Table
 from gl10m.report.card import ABOUT
@@ -64,22 +65,7 @@ _CONTEXT: Final = {
 }
 """The context that the specification gives, word by word."""
 
-_TOLD = (
-    "scene_id",
-    "state",
-    "osm_id",
-    "longitude",
-    "latitude",
-    "bounds",
-    "class_ids",
-    "naip_date",
-    "sentinel2_date",
-    "days_between",
-    "cloud_cover",
-    "fallback",
-    "shard",
-    "row",
-)
+_TOLD = (*TOLD, "shard", "row")
 """Columns of table SCENES that are described."""
 
 _TYPES: Final[dict[pa.DataType, str]] = {
