@@ -165,13 +165,15 @@ def class_map_of(roots: Iterable[Place]) -> tuple[str, tuple[str, ...]]:
     """Digest and class names of the one class map that all parts share.
 
     Raises:
+        DataSetNotFoundError: one is no data set.
         MixedClassMapError: they do not share one.
     """
     found: dict[tuple[str, tuple[str, ...]], Place] = {}
     for root in roots:
+        regions = regions_of(root)
         about = parquet.metadata_of(root / "manifests" / "scenes.parquet")
         digest_of_map = str(json.loads(about.get("gl10m.inputs", "{}")).get("class_map", ""))
-        for region in regions_of(root):
+        for region in regions:
             found.setdefault((digest_of_map, open_index(index_path(root, region)).class_names), root)
     if len(found) > 1:
         one, other = list(found.values())[:2]

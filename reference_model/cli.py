@@ -139,7 +139,7 @@ def _about(metrics: dict[str, Any]) -> list[str]:
     untaught = classes["evaluated_without_training_scene"]
     evaluated = f"{classes['evaluated']} of {classes['all']} have a held-out scene"
     return [
-        f"preset {metrics['preset']}, seed {metrics['seed']}",
+        f"preset {metrics['preset']}, encoder {metrics['encoder']}, seed {metrics['seed']}",
         f"scenes: {counts}, {metrics['dropped']} left out because they overlap held-out ground",
         metrics["held_out"],
         f"classes: {evaluated}, {untaught} of them no training scene",
@@ -153,9 +153,9 @@ def _remarks(metrics: dict[str, Any]) -> list[str]:
     ]
     if metrics["sampler"]["collapsed"]:
         remarks.append("The sampler has collapsed or learned little: read no order off this table.")
-    if metrics["preset"] == "tiny":
+    if metrics["encoder"] == ENCODERS[0]:
         remarks.append(
-            "The tiny preset trains its own small encoder on these scenes: its figures check the machinery "
+            "The small encoder was trained on these scenes themselves: the figures check the machinery "
             "and are no reproduction of the paper."
         )
     return remarks

@@ -21,7 +21,7 @@ from reference_model.networks.encoder import Backbone, SmallEncoder
 from reference_model.networks.head import SceneHead
 from reference_model.networks.positions import turned
 from reference_model.networks.predictor import Predictor, integrated
-from reference_model.networks.published import PublishedEncoder, open_published
+from reference_model.networks.published import PublishedEncoder
 from reference_model.networks.published_texts import MINI_LM, embed_names
 from reference_model.networks.sampler import Sampler
 from reference_model.objectives.losses import RunningMean, centred_cosine, pairwise_sigmoid, spread
@@ -135,21 +135,25 @@ def trained_encoder(job: Job) -> tuple[SmallEncoder, Texts]:
     return frozen, Texts(**run.read_weights(TEXTS))
 
 
-def published_encoder(job: Job, choice: EncoderChoice) -> PublishedEncoder:
-    """The frozen network of a published checkpoint."""
-    return open_published(choice.name, choice.weights).to(job.team.device)
+def embedded_names(job: Job, encoder: PublishedEncoder, folder: Path | None) -> Tensor:
+    """Class names by the encoder's own text tower, or by a sentence encoder: (classes, embedding).
+
+    Args:
+        job: what is trained on.
+        encoder: whose space is wanted.
+        folder: of the text tower; looked for on this machine if None.
+    """
+    tower = encoder.published.texts or MINI_LM
+    if job.team.leads and not job.run.has(TEXTS):
+        job.run.write_weights(TEXTS, {"embeddings": embed_names(job.catalogue.class_names, tower, folder)})
+    job.team.wait()
+    return job.run.read_weights(TEXTS)["embeddings"]
 
 
 def shared_space(
-    job: Job, features: Features, encoder: PublishedEncoder, choice: EncoderChoice
+    job: Job, features: Features, encoder: PublishedEncoder, words: Tensor
 ) -> tuple[Features, Texts]:
     """Class names and images in one space: the checkpoint's own, or one that is learned from tiles."""
-    names = job.catalogue.class_names
-    tower = encoder.published.texts or MINI_LM
-    if job.team.leads and not job.run.has(TEXTS):
-        job.run.write_weights(TEXTS, {"embeddings": embed_names(names, tower, choice.texts)})
-    job.team.wait()
-    words = job.run.read_weights(TEXTS)["embeddings"]
     if encoder.published.texts is None:
         return _aligned(job, features, words)
     if encoder.bias is not None:

@@ -18,6 +18,7 @@ from reference_model.features import Features
 from reference_model.holdout import assign
 from reference_model.metrics.retrieval import require_positives
 from reference_model.networks.encoder import Backbone
+from reference_model.networks.published import PublishedEncoder, open_published
 from reference_model.presets import Preset
 from reference_model.pretrain import Texts
 from reference_model.run import Run, open_run, threads
@@ -108,6 +109,8 @@ def train_on(
         device: "cpu", "cuda", or "auto".
     """
     choice = encoder or EncoderChoice()
+    # Before anything is made: a weight that is not at hand is an error.
+    published = None if choice.name == stages.SMALL else open_published(choice.name, choice.weights)
     roles = assign(splits, catalogue.bounds, seed)
     require_positives(catalogue.labels[torch.from_numpy(roles.test)].numpy())
     settings = {
@@ -136,7 +139,7 @@ def train_on(
             f"{len(roles.train)} scenes to train on, {len(roles.val)} for the threshold, "
             f"{len(roles.test)} held out"
         )
-        metrics = _trained_and_evaluated(job, choice, say)
+        metrics = _trained_and_evaluated(job, choice, published, say)
         if members.leads:
             run.write_json(METRICS, metrics)
         members.wait()
@@ -155,22 +158,27 @@ def _opened(out: Path, settings: dict[str, Any], members: Team) -> Iterator[Run]
         yield Run(out)
 
 
-def _encoded(job: Job, choice: EncoderChoice, say: Say) -> tuple[Backbone, Features, Texts]:
+def _encoded(
+    job: Job, choice: EncoderChoice, published: PublishedEncoder | None, say: Say
+) -> tuple[Backbone, Features, Texts]:
     """The frozen encoder, every image through it, and the class names in its space."""
-    if choice.name == stages.SMALL:
+    if published is None:
         say("encoder: images and class names, then frozen")
         small, texts = stages.trained_encoder(job)
         say("features: every image encoded once")
         return small, stages.encoded(job, small), texts
-    published = stages.published_encoder(job, choice)
+    published = published.to(job.team.device)
+    words = stages.embedded_names(job, published, choice.texts)
     say(f"features: every image encoded once by {choice.name}")
     features = stages.encoded(job, published)
     say("class names: in one space with the images")
-    return published, *stages.shared_space(job, features, published, choice)
+    return published, *stages.shared_space(job, features, published, words)
 
 
-def _trained_and_evaluated(job: Job, choice: EncoderChoice, say: Say) -> dict[str, Any]:
-    encoder, features, texts = _encoded(job, choice, say)
+def _trained_and_evaluated(
+    job: Job, choice: EncoderChoice, published: PublishedEncoder | None, say: Say
+) -> dict[str, Any]:
+    encoder, features, texts = _encoded(job, choice, published, say)
     say("sampler: the worth of a tile, from LR alone")
     supervision, targets = stages.worth(job, features, texts)
     sampler = stages.trained_sampler(job, features, supervision, targets)

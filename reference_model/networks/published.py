@@ -64,7 +64,7 @@ class Published:
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
     texts: str | None = None
-    """Hub id of the text tower of the same space, where there is one."""
+    """Hub id of the text tower of the same space, where there is one: RemoteCLIP's is not OpenAI's."""
 
     licence: str
 
@@ -124,7 +124,7 @@ def _clip(
         input_px=256,
         mean=CLIP_MEAN,
         deviation=CLIP_DEVIATION,
-        texts="openai/clip-vit-base-patch32" if hub_id == REMOTE_CLIP else hub_id,
+        texts=hub_id,
         licence=licence,
     )
 
@@ -154,8 +154,6 @@ _DINO_3 = replace(
     class_position=False,
     key_bias=False,
 )
-REMOTE_CLIP: Final = "chendelong/RemoteCLIP"
-
 ENCODERS: Mapping[str, Published] = MappingProxyType(
     {
         "siglip2": _siglip("google/siglip2-base-patch16-256"),
@@ -187,7 +185,7 @@ ENCODERS: Mapping[str, Published] = MappingProxyType(
             licence="Apache-2.0",
         ),
         "remoteclip": _clip(
-            REMOTE_CLIP,
+            "chendelong/RemoteCLIP",
             "RemoteCLIP-ViT-B-32.pt",
             patch=32,
             activation="gelu",
