@@ -92,6 +92,8 @@ def build_extract(extract: Path, out: Path, limit: int | None = None) -> Row:
     Raises:
         CommandError: rendering or building failed.
         OSError: the servers need programs that are not installed, or `out` cannot be written.
+        ServerError: a server does not start or end.
+        WorldError: what was rendered cannot be served.
     """
     world, root = out / "world", out / "dataset"
     begun = time.monotonic()
@@ -136,16 +138,23 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def extracts_in(folder: Path) -> list[Path]:
-    """OSM files of a folder, smallest first.
+def extracts_in(folder: Path) -> dict[str, Path]:
+    """OSM files of a folder by name without their ending, smallest first.
 
     Raises:
-        FileNotFoundError: there is none.
+        OSError: there is none, or no such folder.
+        ValueError: two files have one name, and would be built into one folder.
     """
-    found = [path for path in folder.iterdir() if path.name.endswith(ENDINGS)]
-    if not found:
+    files = [path for path in folder.iterdir() if path.name.endswith(ENDINGS) and path.is_file()]
+    if not files:
         raise FileNotFoundError(f"no OSM file ({', '.join(ENDINGS)}) in {folder}")
-    return sorted(found, key=lambda path: (path.stat().st_size, path.name))
+    found: dict[str, Path] = {}
+    for path in sorted(files, key=lambda path: (path.stat().st_size, path.name)):
+        ending = next(ending for ending in ENDINGS if path.name.endswith(ending))
+        other = found.setdefault(path.name.removesuffix(ending), path)
+        if other != path:
+            raise ValueError(f"one file a name; {other.name} and {path.name} have the same. Move one away.")
+    return found
 
 
 def main() -> int:
@@ -155,17 +164,18 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for worlds and data sets")
     parser.add_argument("--limit", type=int, help="at most this many scenes an extract")
     arguments = parser.parse_args()
-    rows, failures = [], []
-    for extract in extracts_in(arguments.extracts):
+    try:
+        extracts = extracts_in(arguments.extracts)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    rows = []
+    for name, extract in extracts.items():
         try:
-            rows.append(
-                build_extract(extract, arguments.out / extract.name.partition(".")[0], arguments.limit)
-            )
-        except (CommandError, OSError, RuntimeError, ValueError) as error:
-            failures.append(f"{extract.name}: {error}")
-            print(failures[-1], file=sys.stderr, flush=True)
+            rows.append(build_extract(extract, arguments.out / name, arguments.limit))
+        except (OSError, RuntimeError, ValueError) as error:
+            print(f"{extract.name}: {error}", file=sys.stderr, flush=True)
     print(table(rows))
-    return 1 if failures else 0
+    return 0 if len(rows) == len(extracts) else 1
 
 
 if __name__ == "__main__":

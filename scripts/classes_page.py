@@ -152,12 +152,15 @@ def page(paths: Sequence[Path]) -> str:
     """The whole page, Markdown; with the figures that stand in it where no file is given."""
     class_map = ClassMap.bundled()
     title = FIGURES.partition("\n")[0]
-    stand = title + PAGE.read_text(encoding="utf-8").partition(title)[2] if PAGE.exists() else ""
-    return meanings(class_map) + (figures(paths, class_map) if paths else stand)
+    _, found, stand = PAGE.read_text(encoding="utf-8").partition(title) if PAGE.exists() else ("", "", "")
+    return meanings(class_map) + (figures(paths, class_map) if paths else found + stand)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("extracts", nargs="*", type=Path)
-    PAGE.write_text(page(parser.parse_args().extracts), encoding="utf-8")
+    asked = parser.parse_args().extracts
+    if missing := [str(path) for path in asked if not path.is_file()]:
+        parser.error(f"no such file: {', '.join(missing)}; give OSM files, or none to keep the figures")
+    PAGE.write_text(page(asked), encoding="utf-8")
     print(f"wrote {PAGE}")

@@ -6,9 +6,11 @@ Names, defaults and meanings come from the dataclasses behind `--config` and fro
 fields, so that the page cannot say what the code does not.
 """
 
+import argparse
 import ast
 import inspect
 import itertools
+import json
 import textwrap
 from dataclasses import Field, fields, is_dataclass
 from datetime import date
@@ -130,7 +132,7 @@ def _toml(value: object) -> str:
         case int() | float() | date():
             return str(value)
         case str():
-            return f'"{value}"'
+            return json.dumps(value)  # TOML's basic strings know JSON's escapes
         case tuple():
             return f"[{', '.join(_toml(part) for part in value)}]"
         case _:
@@ -150,5 +152,8 @@ def _all(sections: list[tuple[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     PAGE.write_text(page(), encoding="utf-8")
     print(f"wrote {PAGE}")

@@ -44,17 +44,28 @@ CODES = {
 
 def main() -> None:
     """Write the outlines."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("topology", type=Path, help="states-10m.json of us-atlas")
-    topology = json.loads(parser.parse_args().topology.read_text(encoding="utf-8"))
-    arcs = [_simplified(arc) for arc in _arcs_km(topology)]
-    outlines = {}
-    for state in topology["objects"]["states"]["geometries"]:
-        if state["id"] not in NOT_DRAWN:
-            outlines[CODES[state["id"]]] = _rings(state, arcs)
-    text = json.dumps(dict(sorted(outlines.items())), separators=(",", ":"))
+    found = outlines(json.loads(parser.parse_args().topology.read_text(encoding="utf-8")))
+    text = json.dumps(found, separators=(",", ":"))
     TARGET.write_text(text + "\n", encoding="utf-8")
-    print(f"{TARGET.name}: {len(outlines)} outlines, {len(text):,} bytes")
+    print(f"{TARGET.name}: {len(found)} outlines, {len(text):,} bytes")
+
+
+def outlines(topology: dict[str, Any]) -> dict[str, list[list[int]]]:
+    """Outer rings of each state by its postal code, in the order of the codes.
+
+    Raises:
+        ValueError: the file holds other states than CODES, or one too small to be drawn.
+    """
+    states = {state["id"]: state for state in topology["objects"]["states"]["geometries"]}
+    if different := states.keys() - NOT_DRAWN ^ CODES.keys():
+        raise ValueError(f"the 48 states and DC are drawn; the file differs in FIPS {sorted(different)}")
+    arcs = [_simplified(arc) for arc in _arcs_km(topology)]
+    found = {code: _rings(states[fips], arcs) for fips, code in CODES.items()}
+    if gone := [code for code, rings in found.items() if not rings]:
+        raise ValueError(f"every state has a ring of {SMALLEST_RING_KM2} km2; {gone} have none. Lower it.")
+    return dict(sorted(found.items()))
 
 
 def _arcs_km(topology: dict[str, Any]) -> list[NDArray[np.float64]]:

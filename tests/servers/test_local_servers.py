@@ -1,4 +1,4 @@
-"""Real servers on the loopback: what `scripts/local_servers.py` starts, serves and takes away again."""
+"""Real servers on the loopback: what `scripts.local_servers` starts, serves and takes away again."""
 
 import contextlib
 import http.client
@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import date
@@ -29,8 +30,9 @@ from pipelines.sources.items import item_table
 from pipelines.sources.stac import StacImagery
 from scripts.local_servers import LocalServers, Server, ServerError, State, WorldError
 
-SCRIPT = Path(__file__).parents[2] / "scripts/local_servers.py"
+ROOT = Path(__file__).parents[2]
 REAL_CATALOGUE = Path(__file__).parents[3] / "shared/data/stac"
+ORDER = ("nginx", "initdb", "postgres", "stac")
 COG = "imagery/naip/ca_m_3712101_ne_10_060_20220501.tif"
 
 pytestmark = pytest.mark.servers
@@ -103,6 +105,34 @@ def item_days(client: Client, **search: Any) -> list[str]:  # noqa: ANN401 - wha
     return sorted(item.properties["datetime"][:10] for item in found)
 
 
+def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command as a user types it, in a terminal that has more variables set."""
+    words = [sys.executable, "-m", "scripts.local_servers", *arguments]
+    surroundings = os.environ | environment
+    return subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, env=surroundings)
+
+
+@contextlib.contextmanager
+def starting(world: Path, run: Path, *, until: str) -> Iterator[tuple[subprocess.Popen[str], State]]:
+    """A `start` under way that has come to the process `until`, and what it has noted so far."""
+    come = ORDER[ORDER.index(until) :]
+    words = [sys.executable, "-m", "scripts.local_servers", "start", "--world", str(world), "--run", str(run)]
+    with subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as start:
+        state = None
+        while state is None or not any(server.name in come for server in state.servers):
+            time.sleep(0.005)
+            state = State.read(run)
+            assert start.poll() is None
+        yield start, state
+
+
+def nothing_is_left(state: State, run: Path) -> bool:
+    ended = wait_until_ended(tuple(state.servers))
+    return ended and not Path(state.cluster).exists() and not (run / "servers.json").exists()
+
+
 def port_is_open(url: str) -> bool:
     host, port = url.removeprefix("http://").split(":")
     with socket.socket() as probe:
@@ -169,11 +199,6 @@ def test_only_the_world_is_served_and_only_read(servers: LocalServers, world: Pa
 
 
 def test_the_command_starts_reports_and_stops(world: Path, tmp_path: Path) -> None:
-    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False
-        )
-
     run = str(tmp_path / "run")
     started = command("start", "--world", str(world), "--run", run)
     assert (started.returncode, started.stderr) == (0, "")
@@ -204,8 +229,8 @@ def test_a_killed_test_takes_its_servers_along(world: Path, tmp_path: Path) -> N
         "import os, signal, sys; from pathlib import Path; from scripts.local_servers import LocalServers\n"
         "with LocalServers(Path(sys.argv[1]), Path(sys.argv[2])): os.kill(os.getpid(), signal.SIGKILL)"
     )
-    command = [sys.executable, "-c", program, str(world), str(tmp_path)]
-    killed = subprocess.run(command, cwd=SCRIPT.parents[1], check=False)
+    words = [sys.executable, "-c", program, str(world), str(tmp_path)]
+    killed = subprocess.run(words, cwd=ROOT, check=False)
     assert killed.returncode == -signal.SIGKILL
     state = State.read(tmp_path)
     assert state is not None
@@ -226,19 +251,139 @@ def test_a_catalogue_that_cannot_be_loaded_leaves_nothing_behind(tmp_path: Path)
         _ = servers.stac_url
 
 
-def test_an_interrupted_start_leaves_nothing_behind(world: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    command = [sys.executable, str(SCRIPT), "start", "--world", str(world), "--run", str(run)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as starting:
-        state = None
-        while state is None or len(state.servers) < 2:
+@pytest.mark.parametrize(
+    ("until", "number"),
+    [
+        ("nginx", signal.SIGINT),
+        ("initdb", signal.SIGINT),
+        ("initdb", signal.SIGTERM),
+        ("postgres", signal.SIGTERM),
+        ("postgres", signal.SIGHUP),
+        ("stac", signal.SIGINT),
+    ],
+)
+def test_an_interrupted_start_leaves_nothing_behind(
+    world: Path, tmp_path: Path, until: str, number: signal.Signals
+) -> None:
+    with starting(world, tmp_path, until=until) as (start, state):
+        start.send_signal(number)
+        _, said = start.communicate(timeout=60)
+    assert (start.returncode, said) == (128 + number, "Interrupted: what had begun was ended.\n")
+    assert nothing_is_left(state, tmp_path)
+    assert not port_is_open(state.http_url)
+    assert not port_is_open(state.stac_url)
+
+
+def test_impatience_does_not_keep_a_start_from_ending_what_it_began(world: Path, tmp_path: Path) -> None:
+    with starting(world, tmp_path, until="postgres") as (start, state):
+        while start.poll() is None:
+            start.send_signal(signal.SIGINT)
             time.sleep(0.02)
-            state = State.read(run)
-        os.kill(starting.pid, signal.SIGTERM)
-        assert starting.wait(30) == 128 + signal.SIGTERM
-    assert wait_until_ended(tuple(state.servers))
-    assert not Path(state.cluster).exists()
-    assert not (run / "servers.json").exists()
+        start.communicate(timeout=60)
+    assert nothing_is_left(state, tmp_path)
+
+
+@pytest.mark.parametrize("until", ORDER)
+def test_what_a_killed_start_has_left_is_cleared_by_stop(world: Path, tmp_path: Path, until: str) -> None:
+    with starting(world, tmp_path, until=until) as (start, state):
+        start.kill()
+    assert command("stop", "--run", str(tmp_path)).returncode == 0
+    assert nothing_is_left(state, tmp_path)
+    assert not port_is_open(state.http_url)
+
+
+def test_what_a_killed_start_has_left_is_cleared_by_the_next_one(world: Path, tmp_path: Path) -> None:
+    with starting(world, tmp_path, until="postgres") as (start, left):
+        start.kill()
+    assert left.servers[0].running
+    with LocalServers(world, tmp_path) as servers:
+        assert not any(server.running for server in left.servers)
+        assert not Path(left.cluster).exists()
+        assert len(item_days(Client.open(servers.stac_url))) == 7
+
+
+def test_a_start_that_cannot_say_so_is_no_start(world: Path, tmp_path: Path) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "scripts.local_servers",
+        "start",
+        "--world",
+        str(world),
+        "--run",
+        str(tmp_path),
+    ]
+    with subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as start:
+        assert start.stdout is not None
+        start.stdout.close()
+        assert start.stderr is not None
+        said = start.stderr.read()
+    assert start.returncode == 1
+    assert "Broken pipe" in said
+    assert State.read(tmp_path) is None
+
+
+def test_a_second_start_does_no_harm_to_one_under_way(world: Path, tmp_path: Path) -> None:
+    with starting(world, tmp_path, until="nginx") as (start, state):
+        second = command("start", "--world", str(world), "--run", str(tmp_path))
+        assert second.returncode == 1
+        assert "another process starts servers in" in second.stderr
+        said, _ = start.communicate(timeout=120)
+    assert (start.returncode, said.strip()) == (0, state.stac_url)
+    assert command("status", "--run", str(tmp_path)).returncode == 0
+    assert command("stop", "--run", str(tmp_path)).returncode == 0
+    assert nothing_is_left(state, tmp_path)
+
+
+def test_a_server_killed_by_somebody_else_leaves_no_worker_behind(world: Path, tmp_path: Path) -> None:
+    with LocalServers(world, tmp_path) as servers:
+        (nginx,) = (server for server in servers.servers if server.name == "nginx")
+        os.kill(nginx.pid, signal.SIGKILL)
+        address = servers.http_url
+        assert port_is_open(address), "a worker of nginx outlives its master"
+    assert not port_is_open(address)
+
+
+def test_what_the_user_has_set_changes_nothing(world: Path, tmp_path: Path) -> None:
+    """Spaces in every path, a proxy, another database; and the terminal of `stop` is another one."""
+    run = str(tmp_path / "a run; of {mine}")
+    with tempfile.TemporaryDirectory(prefix="a folder ", dir="/tmp") as temporary:
+        Path(temporary).chmod(0o755)
+        elsewhere = {
+            "http_proxy": "http://127.0.0.1:9",
+            "PGPORT": "1",
+            "PGHOST": "there",
+            "PGOPTIONS": "-c x",
+        }
+        started = command("start", "--world", str(world), "--run", run, TMPDIR=temporary, **elsewhere)
+        assert (started.returncode, started.stderr) == (0, "")
+        state = State.read(Path(run))
+        assert state is not None
+        assert Path(state.cluster).parent == Path(temporary)
+        assert len(item_days(Client.open(state.stac_url))) == 7
+        assert command("stop", "--run", run).returncode == 0
+        assert list(Path(temporary).iterdir()) == []
+    assert nothing_is_left(state, Path(run))
+
+
+def test_requests_of_any_bytes_are_told(servers: LocalServers) -> None:
+    with contextlib.closing(
+        http.client.HTTPConnection(servers.http_url.removeprefix("http://"))
+    ) as connection:
+        connection.request("GET", "/%FF%E2%80%A8%22")
+        assert connection.getresponse().status == 404
+    assert servers.requests()[-1].path == '/\ufffd\u2028"'
+
+
+@pytest.mark.parametrize("changed", [{"collection": "other"}, {"properties": {}}, {"geometry": "nowhere"}])
+def test_an_item_that_pgstac_refuses_is_told(tmp_path: Path, changed: dict[str, Any]) -> None:
+    write_catalogue(tmp_path / "world", [naip_item(1, "2022-01-15", -122) | changed])
+    refused = command("start", "--world", str(tmp_path / "world"), "--run", str(tmp_path / "run"))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Error: pgstac refuses the catalogue in ")
+    assert not (tmp_path / "run/servers.json").exists()
 
 
 def test_bad_requests_are_refused_before_anything_starts(world: Path, tmp_path: Path) -> None:
@@ -249,12 +394,17 @@ def test_bad_requests_are_refused_before_anything_starts(world: Path, tmp_path: 
         port = taken.getsockname()[1]
         with pytest.raises(ServerError, match=f"port {port} of 127.0.0.1 is taken"):
             LocalServers(world, tmp_path / "run", http_port=port).start()
+        with pytest.raises(ServerError, match=f"port {port} of 127.0.0.1 is taken"):
+            LocalServers(world, tmp_path / "run", stac_port=port).start()
+    with pytest.raises(ServerError, match=f"port {port} of 127.0.0.1 is taken"):
+        LocalServers(world, tmp_path / "run", stac_port=port, http_port=port).start()
+    assert State.read(tmp_path / "run") is None
 
 
 def test_missing_packages_are_named_with_their_remedy(world: Path, tmp_path: Path) -> None:
-    without_packages = [sys.executable, "-S", str(SCRIPT)]
-    command = [*without_packages, "start", "--world", str(world), "--run", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    without_packages = [sys.executable, "-S", "-m", "scripts.local_servers"]
+    words = [*without_packages, "start", "--world", str(world), "--run", str(tmp_path / "run")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 1
     assert "pypgstac, stac_fastapi.pgstac, uvicorn (pip install 'gl10m[servers]')" in done.stderr
     assert not (tmp_path / "run").exists()
