@@ -27,7 +27,10 @@ ORDER = (
         ("split", "stats", "report", "view", "trace", "picture", "verify", "repair", "compact"),
     ),
     ("Take it elsewhere", ("export", "card")),
-    ("Learn from it", ("train-reference",)),
+    (
+        "Learn from it",
+        ("train-reference", "evaluate-reference", "reproduce", "plan-tiles", "evaluate-zeroshot"),
+    ),
 )
 """The order in which a newcomer needs the commands."""
 
@@ -63,14 +66,18 @@ root_option = click.option(
 """Where a data set lives; the same in every command."""
 
 
-def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:  # noqa: ARG001
+def names_between_commas(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    value: str | None,
+) -> tuple[str, ...] | None:
     """Names between commas; click's signature."""
     return None if value is None else tuple(name.strip() for name in value.split(",") if name.strip())
 
 
 def _fractions(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, float] | None:
     """train=0.8,val=0.1,test=0.1 as a mapping; click's signature."""
-    pairs = [part.partition("=") for part in _names(ctx, param, value) or ()]
+    pairs = [part.partition("=") for part in names_between_commas(ctx, param, value) or ()]
     try:
         found = {name.strip(): float(share) for name, _, share in pairs}
     except ValueError:
@@ -158,13 +165,13 @@ def cli() -> None:
 @click.option("--block", type=float, metavar="DEGREES", help="Side of a block.  [default: 0.5]")
 @click.option(
     "--shared",
-    callback=_names,
+    callback=names_between_commas,
     metavar="WHAT,...",
     help="What keeps the scenes of a group together.  [default: ground,naip,sentinel-2]",
 )
 @click.option(
     "--novel",
-    callback=_names,
+    callback=names_between_commas,
     metavar="CLASS,...",
     help="Concepts that no scene of train or val shows.  [default: the 16 of docs/splits.md]",
 )
@@ -362,8 +369,6 @@ def verify(root: "Place", threads: int | None, *, deep: bool, as_json: bool) -> 
       gl10m verify --root demo
       gl10m verify --root demo --deep --json
     """
-    import json
-
     from tqdm import tqdm
 
     from gl10m.store import integrity, memory
@@ -390,13 +395,11 @@ def verify(root: "Place", threads: int | None, *, deep: bool, as_json: bool) -> 
 
 
 def main() -> Any:  # noqa: ANN401 - what click returns
-    """Run the command; an error of ours is one line, with its class and its remedy."""
+    """Run the command and give its exit code; an error of ours is one line, with its class and its remedy."""
     try:
         return cli.main(prog_name="gl10m", standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
     except click.Abort:
-        click.echo("stopped", err=True)
+        click.echo("stopped; the same command again goes on with what is finished", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as error:
         error.show()
@@ -410,7 +413,3 @@ def main() -> Any:  # noqa: ANN401 - what click returns
         click.echo(f"gl10m: {type(error).__name__}: {text}", err=True)
         locked = type(error).__name__ in {"BuildLockedError", "LeaseHeldError"}
         sys.exit(EXIT_LOCKED if locked else EXIT_USAGE)
-
-
-if __name__ == "__main__":
-    main()

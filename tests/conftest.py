@@ -1,7 +1,9 @@
 """Fixtures that several rooms share."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -10,7 +12,13 @@ from gl10m.scene.class_map import ClassMap
 from pipelines.world.server import serve
 from pipelines.world.world import world_from_osm
 from tests.pipelines.town import FLOWN, TOWN, Town
+from tests.torture.arena import Arena, arena
 from tests.worlds import write_world
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = shutil.which("chromium")
 
 # The same examples in every run, and no clock: a busy machine is no failure.
 settings.register_profile("gl10m", deadline=None, derandomize=True)
@@ -48,3 +56,20 @@ def built(town: Town, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ended = town.build(root, "--workers", "2")
     assert ended.returncode == 0, ended.stderr
     return root
+
+
+@pytest.fixture(scope="session")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
+    with arena(tmp_path_factory.mktemp("arena")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()

@@ -4,7 +4,6 @@ JSON-LD after Croissant 1.0, https://docs.mlcommons.org/croissant/docs/croissant
 to the root of the data set, so that the description is put beside data/.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -12,13 +11,15 @@ from typing import Any, Final
 import pyarrow as pa
 
 from gl10m.export.samples import TOLD
-from gl10m.manifest.parquet import replacing
+from gl10m.manifest.parquet import replacing, sweep
 from gl10m.manifest.schema import SCENES, SPLITS, Table
 from gl10m.report.card import ABOUT
 from gl10m.report.facts import Facts, facts_of
-from gl10m.storage.place import BucketPath, Place, at_hand
+from gl10m.storage.checksum import sha256_of
+from gl10m.storage.contents import at_hand
+from gl10m.storage.place import BucketPath, Place
 from gl10m.store.layout import SHARDS, index_path
-from gl10m.store.reader import open_index, regions_of
+from gl10m.store.region_index import open_index, regions_of
 
 FILE: Final = "croissant.json"
 """Name of the description beside data/."""
@@ -89,6 +90,7 @@ def write_croissant(root: Place, out: Path) -> None:
         OSError: the file cannot be written.
     """
     text = json.dumps(description(root), indent=1, ensure_ascii=False) + "\n"
+    sweep(out)
     with replacing(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -145,8 +147,8 @@ def _path(root: Place, table: Table) -> Place:
 
 def _manifest(root: Place, table: Table) -> dict[str, Any]:
     path = _path(root, table)
-    with at_hand(path) as local, local.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    with at_hand(path) as local:
+        digest = sha256_of(local)
     name = f"manifests/{table.name}.parquet"
     return _file(root, name, f"{table.name}.parquet", path.stat().st_size, digest)
 

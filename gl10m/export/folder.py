@@ -134,7 +134,8 @@ def _prepare(work: Path, record: Mapping[str, Any]) -> None:
         strange = not isinstance(found, dict) or "gl10m_export" not in found
         if strange and any(not path.name.startswith(TEMPORARY) for path in work.iterdir()):
             raise ExportExistsError(f"{work} holds what no export has made. Move it elsewhere.")
-        for path in work.iterdir():
+        # The record last: by it a run that was killed here knows the folder for its own.
+        for path in sorted(work.iterdir(), key=lambda path: path.name == RECORD):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         with replacing(work / RECORD) as temporary:
             temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from gl10m.export.pixels import Format
 from gl10m.export.samples import TOLD, EncodedScene
 from gl10m.manifest.schema import SCENES
-from gl10m.store.layout import IMAGE, SCENES_A_ROW_GROUP
+from gl10m.store.layout import IMAGE, SCENES_A_ROW_GROUP, plain_feature
 
 LOADING: Final = """```python
 from datasets import load_dataset
@@ -52,15 +52,9 @@ def _feature(field: "pa.Field[Any]", class_names: tuple[str, ...]) -> dict[str, 
         return {"_type": "Image"}
     if field.name == "hr":
         return {"_type": "List", "feature": {"_type": "Image"}}
-    spelled: dict[pa.DataType, str] = {
-        pa.float64(): "float64",
-        pa.float32(): "float32",
-        pa.date32(): "date32",
-    }
     if isinstance(field.type, pa.ListType):
-        inner = field.type.value_type
-        return {"_type": "List", "feature": {"_type": "Value", "dtype": spelled.get(inner, str(inner))}}
-    return {"_type": "Value", "dtype": spelled.get(field.type, str(field.type))}
+        return {"_type": "List", "feature": plain_feature(field.type.value_type)}
+    return plain_feature(field.type)
 
 
 def write_parquet(path: Path, *, scenes: Iterable[EncodedScene], schema: pa.Schema) -> None:

@@ -1,28 +1,25 @@
 """Which scenes, and which of their tiles, an export holds."""
 
-import re
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from gl10m.manifest import parquet
 from gl10m.manifest.columns import values, where
 from gl10m.manifest.provenance import digest
 from gl10m.manifest.schema import SCENES
+from gl10m.manifest.split import SPLIT_NAME
 from gl10m.report.facts import UNSPLIT, Facts, splits_of
+from gl10m.scene.draw import drawn_tiles
 from gl10m.scene.grid import TILES
 from gl10m.scene.states import SCENE_ID
 from gl10m.storage.place import Place
 from gl10m.store.byte_source import byte_source
 from gl10m.store.encoded import EncodedImages
 from gl10m.store.layout import StoreError, index_path
-from gl10m.store.reader import RegionIndex, checked_tiles, open_index, regions_of
-
-_SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-"""As `gl10m split` names splits; the manifest may have been altered, and the name stands in paths."""
+from gl10m.store.reader import checked_tiles
+from gl10m.store.region_index import RegionIndex, open_index, regions_of
 
 
 class ExportSelectionError(ValueError):
@@ -41,9 +38,7 @@ class TileChoice:
         """The tiles of one scene."""
         if self.fixed is not None:
             return list(self.fixed)
-        generator = np.random.default_rng((self.seed, 0, zlib.crc32(scene_id.encode())))
-        drawn: list[int] = np.sort(generator.choice(TILES, self.count, replace=False)).tolist()
-        return drawn
+        return drawn_tiles(self.count, self.seed, 0, scene_id)
 
     @classmethod
     def parse(cls, text: str, seed: int = 0) -> "TileChoice":
@@ -196,12 +191,12 @@ def _splits(root: Place, scenes: pa.Table, wanted: Collection[str]) -> dict[str,
 
 
 def checked_split(name: str) -> str:
-    """A split's name, if it can stand in the name of a file.
+    """A split's name, if it can stand in the name of a file: the manifest may have been altered.
 
     Raises:
         ExportSelectionError: it cannot; `gl10m split` writes no such name.
     """
-    if not _SPLIT_NAME.fullmatch(name):
+    if not SPLIT_NAME.fullmatch(name):
         raise ExportSelectionError(
             f"a split is named with letters, digits, '_', '-' and '.'; manifests/splits.parquet has {name!r}."
             " Run `gl10m split` again."

@@ -8,11 +8,28 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar
+from typing import Final, TypeVar
+
+from gl10m.store.byte_source import BucketObjects, ByteSource
+
+FOLDER_DEPTH: Final = 1
+"""Items under way besides those that are decoded, out of a folder: bytes come in a fiftieth of the time that
+decoding them takes, and what is read long before it is decoded has left the processor's cache."""
 
 Asked = TypeVar("Asked")
 Fetched = TypeVar("Fetched")
 Made = TypeVar("Made")
+
+
+def depth_for(source: ByteSource, threads: int, of_bucket: int) -> int:
+    """How many items to have under way besides those that are decoded.
+
+    Args:
+        source: where their bytes come from.
+        threads: how many decode; if none, the next item of a folder is read while the last one is used.
+        of_bucket: how many where that is a bucket, whose answers are waited for.
+    """
+    return of_bucket if isinstance(source, BucketObjects) else min(FOLDER_DEPTH, threads)
 
 
 def ahead(
@@ -29,7 +46,7 @@ def ahead(
         items: what to fetch; taken one by one, in the thread of the user.
         fetch: reads; called in threads.
         make: computes; called in threads.
-        threads: how many things are made at a time.
+        threads: how many things are made at a time, at least 1.
         depth: how many more are under way, fetched or made.
 
     Yields:
@@ -56,6 +73,25 @@ def ahead(
             made = waiting.popleft().result()
             for item in islice(source, 1):
                 start(item)
+            yield made
+            del made
+
+
+def one_by_one(
+    items: Iterable[Asked], fetch: Callable[[Asked], Fetched], make: Callable[[Fetched], Made], *, depth: int
+) -> Iterator[Made]:
+    """Make things one by one in the thread of the user, and fetch some ahead; otherwise as `ahead`.
+
+    Only what was fetched waits in memory, so that pixels are decoded where the last ones were. For processes
+    that are many already, as a DataLoader's workers.
+    """
+    waiting: deque[Future[Fetched]] = deque()
+    source = iter(items)
+    with _Threads(depth + 1, "gl10m-fetch") as fetching:
+        waiting.extend(fetching.submit(fetch, item) for item in islice(source, depth + 1))
+        while waiting:
+            made = make(waiting.popleft().result())
+            waiting.extend(fetching.submit(fetch, item) for item in islice(source, 1))
             yield made
             del made
 

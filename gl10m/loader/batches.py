@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from gl10m.loader.ahead import ahead
+from gl10m.loader.ahead import ahead, depth_for
 from gl10m.loader.collate import collate
 from gl10m.loader.dataset import GL10MDataset
 from gl10m.loader.sample import Batch
@@ -39,7 +39,7 @@ class BatchLoader:
         batches: Iterable[Sequence[int]],
         *,
         threads: int = 2,
-        depth: int = 2,
+        depth: int | None = None,
         pin_memory: bool = False,
         decoder: Decoder | None = None,
     ) -> None:
@@ -52,7 +52,7 @@ class BatchLoader:
                 PyTorch's. To resume within an epoch it must give the same batches again, as one over
                 `DistributedSampler` does after `set_epoch`.
             threads: batches decoded at a time.
-            depth: further batches read or decoded ahead.
+            depth: further batches read or decoded ahead; if None, 1 from a folder and 2 from a bucket.
             pin_memory: copy tensors to page-locked memory, from which they go to a GPU while it computes.
             decoder: makes samples of encoded images; `GL10MDataset.decode` if None.
 
@@ -60,6 +60,7 @@ class BatchLoader:
             PinnedMemoryError: memory is to be pinned, and there is no GPU.
             ValueError: another number is below its least.
         """
+        depth = depth_for(dataset.source, threads, 2) if depth is None else depth
         if threads < 1 or depth < 0:
             raise ValueError(f"threads is at least 1, depth at least 0; got {threads} and {depth}")
         if pin_memory and not torch.cuda.is_available():
@@ -107,7 +108,9 @@ class BatchLoader:
         for samples in ahead(batches, fetch, decode, threads=self.threads, depth=self.depth):
             self._taken += 1
             batch = collate([self.dataset.transformed(sample) for sample in samples])
+            del samples  # what the user has let go is used again for the next batch
             yield _pinned(batch) if self.pin_memory else batch
+            del batch
         self._taken = 0
 
 

@@ -1,13 +1,16 @@
 """Which HR tiles a sample holds: none, all, fixed ones, a seeded draw, or a policy of the user's."""
 
+import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gl10m.scene.draw import drawn_tiles
 from gl10m.scene.grid import TILES
 from gl10m.store.reader import checked_tiles
 
@@ -26,15 +29,12 @@ class ObservationError(ValueError):
     """What was given to `observe` names no tiles of the batch's scenes."""
 
 
-def parsed(tiles: Tiles) -> Policy:
-    """The policy that a value of `tiles` stands for.
+def parsed(tiles: Tiles) -> "Choice":
+    """The choice that a value of `tiles` stands for.
 
     Args:
         tiles: None or 0 for none, "all", so many drawn anew for each scene (ascending, none twice), numbers
             of tiles in the order wanted, or a policy.
-
-    Returns:
-        A picklable policy, unless the user's own is not.
 
     Raises:
         TileChoiceError: none of these.
@@ -51,7 +51,7 @@ def parsed(tiles: Tiles) -> Policy:
             raise TileChoiceError(f"a scene has {TILES} tiles to draw from; asked for {tiles}")
         return FixedTiles(()) if tiles == 0 else RandomTiles(int(tiles))
     if callable(tiles):
-        return tiles
+        return ByPolicy(tiles)
     if isinstance(tiles, (Sequence, np.ndarray, torch.Tensor)):
         numbers: tuple[Any, ...] = tuple(tiles)
         return FixedTiles(tuple(checked_tiles(numbers)))
@@ -82,25 +82,61 @@ def chosen_tiles(tiles: Tensor | Sequence[Sequence[int]], scenes: int) -> list[l
     return [checked_tiles(numbers.tolist() if isinstance(numbers, Tensor) else numbers) for numbers in tiles]
 
 
+class Draw(NamedTuple):
+    """What a draw of a scene's tiles depends on, and nothing else."""
+
+    seed: int
+    epoch: int
+    scene_id: str
+
+
+class Choice(Protocol):
+    """Says which tiles of a scene are read. Picklable, unless a policy of the user's is not."""
+
+    def tiles(self, index: int, draw: Draw) -> list[int]:
+        """Numbers of tiles.
+
+        Args:
+            index: place of the scene in the data set.
+            draw: of its tiles.
+
+        Raises:
+            IndexError: a policy names a tile that is not there.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class FixedTiles:
-    """The same tiles of every scene."""
+    """The same tiles of every scene, in the order they were given."""
 
-    def __init__(self, tiles: tuple[int, ...]) -> None:
-        self.tiles = tiles
+    numbers: tuple[int, ...]
 
-    def __call__(self, index: int, generator: np.random.Generator) -> Sequence[int]:
-        """The tiles, in the order they were given."""
-        del index, generator
-        return self.tiles
+    def tiles(self, index: int, draw: Draw) -> list[int]:
+        """See `Choice.tiles`."""
+        del index, draw
+        return list(self.numbers)
 
 
+@dataclass(frozen=True, slots=True)
 class RandomTiles:
     """So many tiles of each scene, all equally likely, ascending."""
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    count: int
 
-    def __call__(self, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
-        """Draw without replacement."""
+    def tiles(self, index: int, draw: Draw) -> list[int]:
+        """See `Choice.tiles`."""
         del index
-        return np.sort(generator.choice(TILES, self.count, replace=False))
+        return drawn_tiles(self.count, *draw)
+
+
+@dataclass(frozen=True, slots=True)
+class ByPolicy:
+    """What a function of the user's says."""
+
+    policy: Policy
+
+    def tiles(self, index: int, draw: Draw) -> list[int]:
+        """See `Choice.tiles`."""
+        generator = np.random.default_rng((draw.seed, draw.epoch, zlib.crc32(draw.scene_id.encode())))
+        return checked_tiles(self.policy(index, generator))

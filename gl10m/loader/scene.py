@@ -30,7 +30,7 @@ class Scene:
     @property
     def scene_id(self) -> str:
         """Stable name: CA-w123."""
-        return str(self.reader.index.rows["scene_id"][self._row])
+        return self.reader.scene_id(self._row)
 
     @property
     def state(self) -> str:
@@ -94,11 +94,11 @@ class Encoded:
             DamagedImageError: an image is not as it was written.
         """
         for scene, content in zip(self.scenes, self.lr, strict=False):
-            scene.reader.check(scene.row, None, content)
-        contents = iter(self.hr)
+            scene.reader.check(scene.row, [None], [content])
+        first = 0
         for scene, tiles in zip(self.scenes, self.tiles, strict=True):
-            for tile in tiles:
-                scene.reader.check(scene.row, tile, next(contents))
+            scene.reader.check(scene.row, tiles, self.hr[first : first + len(tiles)])
+            first += len(tiles)
 
 
 def fetch(scenes: Sequence[Scene], tiles: Sequence[list[int]], *, lr: bool = True) -> Encoded:
@@ -133,10 +133,10 @@ def decode(encoded: Encoded) -> tuple[Tensor, Tensor]:
     """
     images, tiles = buffers.take(len(encoded.lr)), buffers.take(len(encoded.hr))
     for scene, content, target in zip(encoded.scenes, encoded.lr, images, strict=False):
-        scene.reader.decode(scene.row, None, content, target)
-    waiting = zip(encoded.hr, tiles, strict=True)
+        scene.reader.decode(scene.row, [None], [content], [target])
+    first = 0
     for scene, numbers in zip(encoded.scenes, encoded.tiles, strict=True):
-        for number in numbers:
-            content, target = next(waiting)
-            scene.reader.decode(scene.row, number, content, target)
+        own = slice(first, first + len(numbers))
+        scene.reader.decode(scene.row, numbers, encoded.hr[own], tiles[own])
+        first = own.stop
     return buffers.as_tensor(images), buffers.as_tensor(tiles)

@@ -10,10 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
-from gl10m.manifest.leakage import texts
+from gl10m.manifest.columns import texts
 from gl10m.manifest.schema import SCENES, SPLITS
 from gl10m.storage.place import Place
-from gl10m.store.reader import RegionIndex
+from gl10m.store.region_index import RegionIndex
 
 RESERVED = frozenset({"image", "hr", "tiles", "label", "bounds", "index", "scene_id", "state"})
 """Keys of a sample, which no manifest column may take."""

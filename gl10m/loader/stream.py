@@ -7,7 +7,7 @@ from typing import Any
 from torch import distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
-from gl10m.loader.ahead import ahead
+from gl10m.loader.ahead import ahead, depth_for, one_by_one
 from gl10m.loader.collate import collate
 from gl10m.loader.dataset import GL10MDataset
 from gl10m.loader.order import BUFFER, EpochOrder, Uneven
@@ -46,7 +46,7 @@ class GL10MStream(IterableDataset[Any]):
         world: int | None = None,
         uneven: Uneven = "keep",
         threads: int = 2,
-        depth: int = 4,
+        depth: int | None = None,
     ) -> None:
         """Stream a data set.
 
@@ -65,15 +65,18 @@ class GL10MStream(IterableDataset[Any]):
             uneven: what happens where the scenes do not divide evenly among ranks: the first ranks have one
                 more ("keep", no scene lost or repeated), the last scenes are left out ("drop"), or the first
                 ones come twice ("pad"). Training in step needs one of the latter two.
-            threads: items decoded at a time, in each worker.
-            depth: further items read or decoded ahead.
+            threads: items decoded at a time, in each worker. With 0 the thread that iterates decodes, when
+                it asks for an item: the least work in all, for workers of a DataLoader above all.
+            depth: further items read or decoded ahead; if None, 4 from a bucket, and from a folder
+                1, or 0 where threads is 0.
 
         Raises:
             OrderError: no such rank, buffer or `uneven` (a ValueError).
             ValueError: another number is below its least.
         """
         size = 1 if batch_size is None else batch_size
-        least = {"batch_size": (size, 1), "threads": (threads, 1), "depth": (depth, 0)}
+        depth = depth_for(dataset.source, threads, 4) if depth is None else depth
+        least = {"batch_size": (size, 1), "threads": (threads, 0), "depth": (depth, 0)}
         for name, (number, lowest) in least.items():
             if number < lowest:
                 raise ValueError(f"{name} is at least {lowest}; got {number}")
@@ -178,11 +181,18 @@ class GL10MStream(IterableDataset[Any]):
         return (seen, taken) if epoch == self.dataset.epoch else (0, 0)
 
     def _iterate(self, items: list[list[int]]) -> Iterator[Any]:
-        fetch, decode = self.dataset.fetch, self.dataset.decode
-        for samples in ahead(items, fetch, decode, threads=self.threads, depth=self.depth):
+        fetch, decode, depth = self.dataset.fetch, self.dataset.decode, self.depth
+        if self.threads:
+            decoded = ahead(items, fetch, decode, threads=self.threads, depth=depth)
+        else:
+            decoded = one_by_one(items, fetch, decode, depth=depth)
+        for samples in decoded:
             epoch, seen, taken = self._place
             self._place = (epoch, seen, taken + 1)
-            yield self._item(samples)
+            item = self._item(samples)
+            del samples  # what the user has let go is used again for the next item
+            yield item
+            del item
 
     def _items(self, seen: int) -> list[list[int]]:
         """Scenes of each item of this worker, after so many scenes of all ranks."""

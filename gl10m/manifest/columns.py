@@ -12,6 +12,16 @@ def values(table: pa.Table, name: str) -> list[Any]:
     return cast("list[Any]", table[name].to_pylist())
 
 
+def texts(table: pa.Table, name: str) -> list[str]:
+    """All values of one column of texts in which none is missing."""
+    return [str(value) for value in table[name].to_pylist()]
+
+
+def paired(table: pa.Table, key: str, value: str) -> dict[str, str]:
+    """Two columns of texts as a mapping; of a key that stands twice the last row counts."""
+    return dict(zip(texts(table, key), texts(table, value), strict=True))
+
+
 def where(table: pa.Table, name: str, wanted: Collection[str]) -> pa.Table:
     """Rows whose text in one column is among the wanted ones."""
     return table.filter(pc.is_in(table[name], pa.array(sorted(wanted), pa.string())))

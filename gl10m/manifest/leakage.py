@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from gl10m.manifest.columns import paired, texts
 from gl10m.manifest.components import components
-from gl10m.manifest.rectangles import bounds_of, gaps, pairs_within, shares
+from gl10m.manifest.rectangles import Rows, bounds_of, gaps, pairs_within, shares
 
 SHARED: Final = frozenset({"ground", "naip", "sentinel-2"})
 """What two scenes of a group may share."""
@@ -19,8 +20,6 @@ SHARED: Final = frozenset({"ground", "naip", "sentinel-2"})
 REACH_METRES: Final = {"naip_items": 2.0, "sentinel2_items": 20.0}
 """How far outside of a footprint its pixels are read: two pixels of NAIP at 1 m, and one of the scene
 classification layer, which is two of the bands at 10 m."""
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def check(scenes: pa.Table, splits: pa.Table, aside: Collection[str] = ()) -> Sp
         aside: splits whose scenes are set aside and compared with no other.
     """
     names = texts(scenes, "scene_id")
-    split_of = dict(zip(texts(splits, "scene_id"), texts(splits, "split"), strict=True))
+    split_of = paired(splits, "scene_id", "split")
     present = set(names)
     counts = Counter(split for name, split in split_of.items() if name in present)
     code, known = coded([split_of.get(name) for name in names], aside)
@@ -183,11 +182,6 @@ def groups(scenes: pa.Table, shared: Collection[str] = SHARED) -> Rows:
         ties.append(_tied(*_members(scenes, "sentinel2_items", first=True)))
     one, other = (np.concatenate(side) for side in zip(*ties, strict=True))
     return components(scenes.num_rows, one, other)
-
-
-def texts(rows: pa.Table, name: str) -> list[str]:
-    """A column of texts in which none is missing."""
-    return [str(value) for value in rows[name].to_pylist()]
 
 
 def _members(scenes: pa.Table, column: str, *, first: bool = False) -> tuple[Rows, Rows]:

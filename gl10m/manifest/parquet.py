@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from gl10m.manifest import seal
 from gl10m.manifest.schema import SCHEMA_VERSION, Table
-from gl10m.storage.place import Place, readable
+from gl10m.storage.contents import readable
+from gl10m.storage.place import Place
 
 TEMPORARY = ".tmp-"
 """Names of unfinished files begin so; whoever finds one in a data set may delete it."""
@@ -40,20 +41,24 @@ class ManifestNotFoundError(FileNotFoundError):
 
 
 class NoFileTargetError(OSError):
-    """A result shall stand where a device, a pipe or a socket is."""
+    """A result shall stand where a device, a pipe or a socket is, or below a file."""
 
 
 def check_target(path: Path) -> None:
     """Refuse to put a file in the place of what is none: root could take away /dev/null like that.
 
     Raises:
-        NoFileTargetError: a device, a pipe, a socket or a folder is there, or a link to an open file.
+        NoFileTargetError: a device, a pipe, a socket or a folder is there, or a link to an open file; or a
+            folder on the way to it is a file.
     """
     into_kernel = path.is_symlink() and path.readlink().is_relative_to("/proc")  # /dev/stdout
     if into_kernel or (path.exists() and not path.is_file()):
         raise NoFileTargetError(
             f"a result takes the place of a regular file or of nothing; {path} is neither. Name another file."
         )
+    above = next((folder for folder in path.parents if folder.exists()), None)
+    if above is not None and not above.is_dir():
+        raise NoFileTargetError(f"a result lies in a folder; {above}, above {path}, is a file. Name another.")
 
 
 @contextlib.contextmanager
@@ -171,13 +176,13 @@ def metadata_of(path: Place) -> dict[str, str]:
     """Key-value metadata of a Parquet file, provenance included.
 
     Raises:
-        ManifestError: the file is not Parquet.
+        ManifestError: the file is not Parquet, or its metadata are no text.
     """
     try:
         found = pq.read_schema(readable(path)).metadata or {}
-    except (pa.ArrowException, OSError) as error:
-        raise ManifestError(f"{path} cannot be read as Parquet ({error}).") from error
-    return {key.decode(): value.decode() for key, value in found.items()}
+        return {key.decode(): value.decode() for key, value in found.items()}
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path} cannot be read as Parquet ({error}). {RESTORE}") from error
 
 
 def _check(path: Place, file: pq.ParquetFile, declared: Table, names: list[str]) -> None:

@@ -504,6 +504,9 @@ SPLITS = Table(
     ),
 )
 
+BUILD_MANIFESTS = (SCENES, CANDIDATES, REJECTIONS, ITEMS, COVERAGE, FUNNEL)
+"""Manifests that every build writes: manifests/<name>.parquet."""
+
 TABLES = (
     POLYGONS,
     LABELLED_POLYGONS,

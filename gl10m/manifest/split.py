@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
-from gl10m.manifest.leakage import SHARED, coded, groups, overlapping, sharing_pixels, texts
+from gl10m.manifest.columns import texts
+from gl10m.manifest.leakage import SHARED, coded, groups, overlapping, sharing_pixels
 from gl10m.manifest.schema import SPLITS
 from gl10m.scene.states import states
 from gl10m.storage.place import Place
@@ -34,7 +35,9 @@ BORDER: Final = "border"
 NOVEL: Final = "novel"
 """Scenes of train and val set aside because they show a Novel concept."""
 
-_SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+SPLIT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""What a split may be called; names stand in paths and file names."""
+
 _HASH_BITS = 64
 
 
@@ -274,7 +277,7 @@ def table_of(scenes: pa.Table, splits: Sequence[str]) -> pa.Table:
         SplitError: a name cannot be a split's.
     """
     for split in sorted(set(splits)):
-        if not _SPLIT_NAME.fullmatch(split):
+        if not SPLIT_NAME.fullmatch(split):
             raise SplitError(f"a split is named with letters, digits, '_', '-' and '.'; got {split!r}")
     names = scenes["scene_id"].combine_chunks()
     return pa.table({"scene_id": names, "split": pa.array(splits, pa.string())}).cast(SPLITS.schema)

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from gl10m.manifest.leakage import texts
+from gl10m.manifest.columns import texts
 from gl10m.manifest.split import OTHER, SplitError, table_of
 
 MAX_FILE_BYTES = 1 << 30
@@ -52,13 +52,17 @@ def _read(path: Path) -> tuple[str, list[tuple[str, str]]]:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise SplitError(f"a split file has at most {MAX_FILE_BYTES} bytes; {path} has {path.stat().st_size}")
     table = _table(path)
-    key = next((name for name in ("scene_id", "state") if name in table.column_names), None)
-    if key is None or "split" not in table.column_names:
-        raise SplitError(
-            f"a split file has the columns split and scene_id or state; {path} has "
-            f"{', '.join(table.column_names)}"
-        )
-    columns = [[str(value) for value in table[name].to_pylist()] for name in (key, "split")]
+    try:
+        names = table.column_names
+        key = next((name for name in ("scene_id", "state") if name in names), None)
+        if key is None or "split" not in names:
+            raise SplitError(
+                f"a split file has the columns split and scene_id or state; {path} has "
+                f"{', '.join(names)[:500]}"
+            )
+        columns = [[str(value) for value in table[name].to_pylist()] for name in (key, "split")]
+    except (UnicodeDecodeError, OverflowError, pa.ArrowException) as error:
+        raise SplitError(f"{path} holds what is no text ({error})") from error
     return key, list(zip(*columns, strict=True))
 
 

@@ -52,7 +52,7 @@ labelled. The images of a scene are up to a year apart; `days_between` tells how
 overlap: `nearest_scene` and `shared_ground` tell. Images from above may show people's homes and
 property."""
 
-_CITATION = """```bibtex
+CITATION = """```bibtex
 @article{xie2026observe,
   title   = {Observe Less, Understand More: Cost-aware Cross-scale Observation for Remote Sensing
              Understanding},
@@ -136,7 +136,7 @@ def card(facts: Facts, configurations: Sequence[Configuration], loading: str, sp
         "## Licences",
         _licences(facts),
         "## Citation",
-        _CITATION,
+        CITATION,
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 

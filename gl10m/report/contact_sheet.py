@@ -2,29 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
 from gl10m.manifest.schema import SCENES
-from gl10m.scene.grid import GRID, join
+from gl10m.scene.grid import GRID, TILES, join
 from gl10m.storage.place import Place
-from gl10m.store.reader import SceneReader, class_names
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from gl10m.store.reader import SceneNotFoundError, SceneReader
+from gl10m.store.region_index import class_names
 
 NAMES_SHOWN = 8
 """Labels written under a scene."""
-
-
-class UnknownSceneError(KeyError):
-    """A scene that the data set does not hold."""
-
-    def __str__(self) -> str:
-        """The message without the quotes that KeyError adds."""
-        return str(self.args[0])
 
 
 def draw(root: Place, target: Path, scene_ids: list[str], rows: int) -> None:
@@ -38,7 +29,7 @@ def draw(root: Place, target: Path, scene_ids: list[str], rows: int) -> None:
 
     Raises:
         ManifestNotFoundError: no data set stands there.
-        UnknownSceneError: a named scene is not in it.
+        SceneNotFoundError: a named scene is not in it.
     """
     # The picture is drawn without a display, whatever backend the user's settings name.
     import matplotlib as mpl  # noqa: PLC0415 - drawing is rare, and matplotlib is slow to import
@@ -57,7 +48,7 @@ def draw(root: Place, target: Path, scene_ids: list[str], rows: int) -> None:
                 f"{scene}   Sentinel-2 {row['sentinel2_date']}{' (fallback)' if row['fallback'] else ''}",
                 fontsize=10,
             )
-            mosaic = _shrunk(join(reader.hr(scene, list(range(GRID * GRID)))))
+            mosaic = _shrunk(join(reader.hr(scene, range(TILES))))
             right.imshow(mosaic.transpose(1, 2, 0))
             _grid_lines(right, mosaic.shape[1])
             right.set_title(f"NAIP {row['naip_date']}, {row['naip_gsd']:.1f} m, 100 tiles", fontsize=10)
@@ -78,7 +69,7 @@ def draw(root: Place, target: Path, scene_ids: list[str], rows: int) -> None:
 def _choose(root: Place, scene_ids: list[str], rows: int) -> list[dict[str, Any]]:
     scenes = parquet.read(root / "manifests" / "scenes.parquet", SCENES).to_pylist()
     if not scenes:
-        raise UnknownSceneError(f"{root} holds no scene to draw; `gl10m stats --root {root}` says why")
+        raise SceneNotFoundError(f"{root} holds no scene to draw; `gl10m stats --root {root}` says why")
     if not scene_ids:
         # The richest scenes, but of different ground: no two of one NAIP quad where it can be avoided.
         ranked = sorted(scenes, key=lambda row: (-len(row["class_ids"]), row["scene_id"]))
@@ -90,11 +81,11 @@ def _choose(root: Place, scene_ids: list[str], rows: int) -> list[dict[str, Any]
     by_id = {row["scene_id"]: row for row in scenes}
     missing = [name for name in scene_ids if name not in by_id]
     if missing:
-        raise UnknownSceneError(f"{root} holds no scene {', '.join(missing)}; it has {len(scenes)} scenes")
+        raise SceneNotFoundError(f"{root} holds no scene {', '.join(missing)}; it has {len(scenes)} scenes")
     return [by_id[name] for name in scene_ids]
 
 
-def _shrunk(mosaic: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+def _shrunk(mosaic: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The mosaic at half its size by area means: a picture of 1340 pixels shows no more."""
     bands, side, _ = mosaic.shape
     blocks = mosaic.reshape(bands, side // 2, 2, side // 2, 2)

@@ -15,7 +15,7 @@ from gl10m.manifest.columns import values
 from gl10m.manifest.provenance import Licence
 from gl10m.manifest.schema import SCENES, SPLITS
 from gl10m.storage.place import Place
-from gl10m.store.reader import DataSetNotFoundError, class_names
+from gl10m.store.region_index import DataSetNotFoundError, class_names
 
 COLUMNS = ["scene_id", "state", "class_ids", "naip_date", "sentinel2_date"]
 """Columns of the scenes manifest that are read."""
@@ -106,14 +106,22 @@ def facts_of(root: Place) -> Facts:
     """
     path = root / "manifests" / "scenes.parquet"
     scenes = parquet.read(path, SCENES, COLUMNS)
-    try:
-        names = class_names(root)
-    except DataSetNotFoundError:  # no scene came through, so that there is no index
-        names = ()
     splits = splits_of(root)
     if splits is not None and not set(values(scenes, "scene_id")) <= set(splits):
         splits = None
-    return Facts.of(scenes, splits, names, parquet.metadata_of(path))
+    return Facts.of(scenes, splits, names_at_hand(root), parquet.metadata_of(path))
+
+
+def names_at_hand(root: Place) -> tuple[str, ...]:
+    """Names of the classes by id; none where no index stands: no scene came through, or images are elsewhere.
+
+    Raises:
+        StoreError: an index is damaged.
+    """
+    try:
+        return class_names(root)
+    except DataSetNotFoundError:
+        return ()
 
 
 def splits_of(root: Place) -> dict[str, str] | None:

@@ -24,8 +24,8 @@ def published() -> dict[str, Any]:
     return counts
 
 
-def _paper() -> dict[str, int]:
-    """Rows that the paper kept after those stages of which it gives a count."""
+def paper_kept() -> dict[str, int]:
+    """Rows that the paper kept after those stages of which it gives a count (Table 5)."""
     counts = published()
     return {
         "footprints": counts["indexed"],
@@ -49,7 +49,7 @@ def describe(funnel: pa.Table, rejections: pa.Table) -> str:
         for name in totals[row["stage"]]:
             totals[row["stage"]][name] += row[name]
     reasons = _reasons(rejections)
-    paper = _paper()
+    paper = paper_kept()
     lines = [_line("stage", "read", "kept", "rejected", "failed", "paper kept", "main reasons")]
     for stage in STAGES:
         numbers = [f"{totals[stage][name]:,}" for name in ("read", "kept", "rejected", "failed")]

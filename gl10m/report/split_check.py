@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from gl10m.manifest import leakage
-from gl10m.manifest.leakage import SplitReport, coded, texts
+from gl10m.manifest.columns import paired, texts
+from gl10m.manifest.leakage import SplitReport, coded
 from gl10m.manifest.neighbours import STEPS_KM, Border, borders
 from gl10m.manifest.rectangles import bounds_of
 from gl10m.report.terminal import columns, plain
@@ -140,7 +141,7 @@ def check_splits(scenes: pa.Table, splits: pa.Table, aside: Collection[str], *, 
         pixels: whether common pixels of an item count as a fault.
     """
     names = texts(scenes, "scene_id")
-    split_of = dict(zip(texts(splits, "scene_id"), texts(splits, "split"), strict=True))
+    split_of = paired(splits, "scene_id", "split")
     code, known = coded([split_of.get(name) for name in names], aside)
     found = borders(bounds_of(scenes), code, known)
     pairs = [

@@ -1,7 +1,5 @@
 """What a user asks of `gl10m split`, and the rule that answers."""
 
-import csv
-import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -13,11 +11,12 @@ import pyarrow as pa
 
 import gl10m
 from gl10m.manifest import split as rules
-from gl10m.manifest.leakage import SHARED, texts
+from gl10m.manifest.columns import texts
+from gl10m.manifest.leakage import SHARED
+from gl10m.manifest.novel import novel_concepts
 from gl10m.manifest.split import BLOCK_DEGREES, BORDER, NOVEL, SplitError
 from gl10m.manifest.split_file import split_from_file
 from gl10m.report.funnel import published
-from gl10m.resources import bundled
 
 HEEDED: Final[Mapping[str, frozenset[str]]] = {
     "state": frozenset(),
@@ -144,13 +143,6 @@ def paper_shares() -> dict[str, float]:
     """The shares of the paper's splits (A.4)."""
     counts = published()["splits"]
     return {name: count / sum(counts.values()) for name, count in counts.items()}
-
-
-@functools.cache
-def novel_concepts() -> tuple[str, ...]:
-    """The concepts held out unless the user names others, manifests/novel_concepts.csv."""
-    with bundled("manifests", "novel_concepts.csv").open(encoding="utf-8", newline="") as table:
-        return tuple(row["concept"] for row in csv.DictReader(table))
 
 
 def _ids(novel: Sequence[str], class_names: Sequence[str]) -> list[int]:

@@ -11,15 +11,16 @@ import pyarrow.compute as pc
 
 from gl10m.manifest import parquet
 from gl10m.manifest import split as rules
-from gl10m.manifest.leakage import coded, groups, texts
+from gl10m.manifest.columns import paired, texts
+from gl10m.manifest.leakage import coded, groups
 from gl10m.manifest.schema import SCENES, SPLITS
 from gl10m.manifest.split import SplitError
 from gl10m.report.card import write_card
+from gl10m.report.facts import names_at_hand
 from gl10m.report.split_check import SplitCheck, check_splits
 from gl10m.report.split_request import SplitRequest
 from gl10m.report.terminal import columns, plain
 from gl10m.storage.place import Place
-from gl10m.store.reader import DataSetNotFoundError, class_names
 
 COLUMNS = [
     "scene_id",
@@ -142,7 +143,7 @@ def split_root(root: Place, request: SplitRequest) -> Splitting:
         ManifestNotFoundError: no data set stands there.
         SplitError: the rule does not say the split of every scene, or there is none.
     """
-    scenes, names = _scenes(root), _class_names(root)
+    scenes, names = _scenes(root), names_at_hand(root)
     splits = request.apply(scenes, names)
     rules.write_splits(root, splits, request.metadata(splits))
     write_card(root)  # which tells the splits
@@ -196,18 +197,10 @@ def _scenes(root: Place) -> pa.Table:
     return scenes
 
 
-def _class_names(root: Place) -> tuple[str, ...]:
-    """Names of the classes; none where only manifests are at hand, as when the images are elsewhere."""
-    try:
-        return class_names(root)
-    except DataSetNotFoundError:
-        return ()
-
-
 def _described(
     scenes: pa.Table, splits: pa.Table, class_names: Sequence[str], request: SplitRequest
 ) -> Splitting:
-    split_of = dict(zip(texts(splits, "scene_id"), texts(splits, "split"), strict=True))
+    split_of = paired(splits, "scene_id", "split")
     wanted = request.shares or {}
     code, known = coded([split_of[name] for name in texts(scenes, "scene_id")])
     held = _presence(scenes, code, len(known))

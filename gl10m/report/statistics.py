@@ -12,16 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gl10m.manifest import parquet
-from gl10m.manifest.columns import values
-from gl10m.manifest.leakage import texts
+from gl10m.manifest.columns import paired, texts, values
 from gl10m.manifest.schema import FUNNEL, SCENES, SPLITS, Column, Table
-from gl10m.report.funnel import published
+from gl10m.report.facts import names_at_hand
+from gl10m.report.funnel import paper_kept, published
 from gl10m.report.terminal import columns
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.grid import TILES
 from gl10m.scene.states import states
 from gl10m.storage.place import Place
-from gl10m.store.reader import DataSetNotFoundError, class_names
 
 STATISTICS = Table(
     "statistics",
@@ -111,7 +110,7 @@ def count_root(root: Place) -> Statistics:
             *_construction(scenes, funnel),
             *_by_state(scenes),
             *_sensors(scenes),
-            *_classes(scenes, splits, _class_names(root)),
+            *_classes(scenes, splits, names_at_hand(root)),
         )
     )
 
@@ -136,17 +135,10 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
 
 
-def _class_names(root: Place) -> tuple[str, ...]:
-    try:
-        return class_names(root)
-    except DataSetNotFoundError:  # a data set without a scene has no index
-        return ()
-
-
 def _table5(scenes: pa.Table, splits: pa.Table) -> Iterator[Count]:
     """Scenes, tiles, concepts and regions of each split, and of all."""
     section, paper = "Table 5: splits", published()["splits"]
-    split_of = dict(zip(texts(splits, "scene_id"), texts(splits, "split"), strict=True))
+    split_of = paired(splits, "scene_id", "split")
     own = [split_of.get(name, "not split") for name in texts(scenes, "scene_id")]
     regions = Counter(state.split for state in states().values())
     concepts = len(ClassMap.bundled())
@@ -170,14 +162,13 @@ def _row(
 
 def _construction(scenes: pa.Table, funnel: pa.Table) -> Iterator[Count]:
     """Candidates indexed and for download, pairs kept."""
-    section, paper = "Table 5: construction", published()
-    told = {"footprints": paper["indexed"], "subsampling": paper["for_download"]}
+    section, told = "Table 5: construction", paper_kept()
     kept = Counter[str]()
     for row in funnel.to_pylist():
         kept[row["stage"]] += row["kept"]
     for stage, name in _STAGES.items():
         yield from _shares(section, name, kept[stage], told[stage], kept["footprints"])
-    yield from _shares(section, "Final valid pairs", scenes.num_rows, paper["complete"], kept["footprints"])
+    yield from _shares(section, "Final valid pairs", scenes.num_rows, told["consistency"], kept["footprints"])
 
 
 def _shares(section: str, name: str, count: int, told: int, indexed: int) -> Iterator[Count]:
@@ -219,8 +210,8 @@ def _digits(day: Any) -> float:  # noqa: ANN401 - a datetime.date
 
 def _classes(scenes: pa.Table, splits: pa.Table, names: Sequence[str]) -> Iterator[Count]:
     """Scenes that show each class, in all and in train and val, as Figure 6 counts; the frequent first."""
-    figure6 = dict(zip(texts(splits, "scene_id"), texts(splits, "split"), strict=True))
-    inside = [figure6.get(name) in {"train", "val"} for name in texts(scenes, "scene_id")]
+    split_of = paired(splits, "scene_id", "split")
+    inside = [split_of.get(name) in {"train", "val"} for name in texts(scenes, "scene_id")]
     seen = Counter(_ids(scenes).tolist())
     learnt = Counter(_ids(scenes.filter(pa.array(inside, pa.bool_()))).tolist())
     told = {concept.name: concept.paper_count for concept in ClassMap.bundled().concepts}

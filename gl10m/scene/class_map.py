@@ -142,11 +142,6 @@ class ClassMap:
         """
         return min(class_ids, key=self.rarity.__getitem__)
 
-    @property
-    def telling_keys(self) -> frozenset[str]:
-        """Keys that any rule or exclusion speaks of: the other tags of an object change no answer."""
-        return self._spoken_of
-
     @functools.cached_property
     def area_limits(self) -> tuple[float, ...]:
         """Areas at which an answer may change, ascending, square metres: between two of them none does."""

@@ -51,7 +51,7 @@ def read_class_map(path: Path) -> tuple[str, tuple[Concept, ...]]:
     text = _text_of(path)
     try:
         parsed = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # no TOML, or a number of thousands of digits
         raise ClassMapError(f"{path} is not TOML: {error}. {FORM} shows the form of a class map.") from None
     except RecursionError:
         raise ClassMapError(f"{path} is no class map: its values are nested without end.") from None

@@ -56,15 +56,11 @@ class Reason(StrEnum):
     """Several data sets that were put together hold the scene: it is kept once."""
 
 
-STAGES = (
-    "polygons",
-    "classes",
-    "footprints",
-    "coverage",
-    "subsampling",
-    "matching",
-    "lr",
-    "hr",
-    "consistency",
-)
+PLACE_STAGES = ("polygons", "classes", "footprints", "coverage", "subsampling", "matching")
+"""Stages before the images, in order: each works on a whole region."""
+
+IMAGE_STAGES = ("lr", "hr", "consistency")
+"""Stages that read, check and encode images, in order: they work on batches of scenes."""
+
+STAGES = (*PLACE_STAGES, *IMAGE_STAGES)
 """Stages in the order of the build, as they stand in the rejections manifest and in the funnel."""

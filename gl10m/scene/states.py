@@ -57,3 +57,12 @@ def scene_id(region: str, osm_id: str) -> str:
             f"asked for {region!r} and {osm_id!r}"
         )
     return name
+
+
+def osm_id_of(scene: str) -> str:
+    """The OSM object that a scene is named after, way/123 or relation/5; the inverse of `scene_id`.
+
+    Args:
+        scene: a name of the form SCENE_ID.
+    """
+    return f"{'way' if scene[3] == 'w' else 'relation'}/{scene[4:]}"

@@ -54,9 +54,14 @@ class BucketAddress:
         return cls(found[1], found[2], "/".join(parts))
 
 
-def shown(text: str) -> str:
-    """An address as it may be shown: without user name, password, query and fragment."""
-    bare = re.split(r"[?#]", text, maxsplit=1)[0][:300]
+def shown(text: str, most: int = 300) -> str:
+    """An address as it may be shown: without user name, password, query and fragment.
+
+    Args:
+        text: the address.
+        most: characters of it that are shown.
+    """
+    bare = re.split(r"[?#]", text, maxsplit=1)[0][:most]
     scheme, mark, rest = bare.partition("://")
     authority, slash, path = rest.partition("/")
     return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}" if mark else bare

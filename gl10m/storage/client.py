@@ -26,14 +26,19 @@ TOGETHER: Final = 10
 """Ranges of an object that obstore asks for at once; it keeps any more of one call waiting."""
 
 AT_ONCE: Final = 16
-"""Such calls under way at a time in one process."""
+"""Such calls under way at a time in one process, besides those that callers make in their own threads."""
 
 _PART_BYTES = 16 << 20
 """Objects longer than this are put in parts of it; the store makes the object when it has all."""
 
-RETRIES: Final = 8
 PATIENCE: Final = timedelta(seconds=30)
-"""An answer 429 or 5xx, or none, is asked for again with growing pauses for so long at most."""
+"""An answer 429 or 5xx, or none, is asked for again with growing pauses for so long."""
+
+RETRIES: Final = 1000
+"""More than there is time for. obstore's pauses are random and grow slowly: 8 of them were over after 2 s."""
+
+_FIRST_PAUSE: Final = timedelta(seconds=0.1)
+_LONGEST_PAUSE: Final = timedelta(seconds=5)
 
 _CONNECT, _TRANSFER = "5s", "120s"
 """Longest wait for a connection, and for one request with its body."""
@@ -196,7 +201,11 @@ def _store(address: str) -> ObjectStore:
         address,
         # Plain HTTP is used where the environment names such an endpoint; the stores' own are HTTPS.
         client_options={"allow_http": True, "connect_timeout": _CONNECT, "timeout": _TRANSFER},
-        retry_config={"max_retries": RETRIES, "retry_timeout": PATIENCE},
+        retry_config={
+            "max_retries": RETRIES,
+            "retry_timeout": PATIENCE,
+            "backoff": {"init_backoff": _FIRST_PAUSE, "max_backoff": _LONGEST_PAUSE, "base": 3},
+        },
     )
 
 
@@ -217,14 +226,15 @@ def _read(address: str, key: str) -> tuple[bytes, Found]:
 
 
 def _read_ranges(address: str, ranges: list[KeyRange]) -> list[bytes]:
-    if len(ranges) == 1:
-        return [_read_range(address, ranges[0])]
+    if len(ranges) <= 1:
+        return [_read_range(address, wanted) for wanted in ranges]
     groups = _grouped(ranges)
     contents: list[bytes] = [b""] * len(ranges)
     parts = [[ranges[place] for place in group] for group in groups]
-    for group, found in zip(
-        groups, _threads().map(functools.partial(_read_group, address), parts), strict=True
-    ):
+    # The first call is made in this thread: a scene's images often need no other.
+    others = [_threads().submit(_read_group, address, part) for part in parts[1:]]
+    answers = [_read_group(address, parts[0]), *(other.result() for other in others)]
+    for group, found in zip(groups, answers, strict=True):
         for place, content in zip(group, found, strict=True):
             contents[place] = content
     return contents

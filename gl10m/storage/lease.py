@@ -11,6 +11,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -111,10 +112,7 @@ class Lease:
             claim = self._register.claim
             if claim is None:
                 return
-            beat = Claim(
-                claim.token, claim.holder, claim.machine, claim.process, claim.seconds, claim.beat + 1
-            )
-            self._write(Register(files, beat))
+            self._write(Register(files, replace(claim, beat=claim.beat + 1)))
 
     def _write(self, wanted: Register) -> None:
         try:
@@ -169,6 +167,19 @@ def held(address: str, seconds: float = LEASE_SECONDS) -> Iterator[Lease]:
             lease.release()
         except (LeaseLostError, StorageError) as error:
             _LOG.warning("%s", error)
+
+
+def refuse_if_held(address: str) -> None:
+    """Look whether somebody else holds the data set at an address, as whoever wants to write would.
+
+    Raises:
+        LeaseHeldError: somebody does.
+        StorageError: the store refuses, or does not answer.
+    """
+    found = register.read(address)
+    claim = found.register.claim if found else None
+    if found is not None and claim is not None and not _is_dead(address, found, claim):
+        raise LeaseHeldError(_busy(address, found, claim))
 
 
 def holder_of(address: str) -> str | None:

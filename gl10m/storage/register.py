@@ -57,11 +57,17 @@ class Claim:
     """Who writes into the data set: `gl10m.storage.lease` tells what it means."""
 
     token: str
+    """12 hexadecimal digits that stand in the keys of what this holder puts."""
     holder: str
+    """Host and process, for people."""
     machine: str
+    """Boot and process namespace of the holder's machine; empty where they cannot be told."""
     process: str
+    """Number and beginning of the holder's process on that machine."""
     seconds: float
+    """Without a sign of life for so long the holder is taken to be dead."""
     beat: int
+    """Grows with every renewal, so that each gives other bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ class Register:
             files = {str(name): Entry(**entry) for name, entry in found["files"].items()}
             claim = Claim(**found["lease"]) if "lease" in found else None
             unknown = set(found) - _KEYS
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             if isinstance(error, RegisterError):
                 raise
             raise RegisterError(f"{REGISTER} is no register of a data set: {error}. Restore it.") from error

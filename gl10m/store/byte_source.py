@@ -4,13 +4,13 @@ import contextlib
 import os
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gl10m.storage import client
 from gl10m.storage.client import KeyRange
 from gl10m.storage.place import BucketPath, Place
+from gl10m.store.blocks import Blocks
 from gl10m.store.layout import SHARDS
 
 OPEN_FILES: Final = 128
@@ -23,9 +23,14 @@ GAP_BYTES: Final = 40_000
 JOINED_BYTES: Final = 4 << 20
 """Ranges are joined up to so many bytes: all tiles of a scene come with one read, those of two with two."""
 
+KEPT_BYTES: Final = 16 << 20
+"""Memory that a source in a folder keeps for later reads: four scenes, or two batches of 16 with 12 tiles."""
 
-@dataclass(frozen=True, slots=True)
-class ByteRange:
+Content = bytes | memoryview
+"""What was read. A memoryview keeps its memory as long as any slice of it lives."""
+
+
+class ByteRange(NamedTuple):
     """Bytes of one shard."""
 
     shard: str
@@ -46,7 +51,7 @@ class ByteSource(Protocol):
         """Bytes of a shard, None where it is missing."""
         ...
 
-    def read(self, ranges: Sequence[ByteRange]) -> list[bytes]:
+    def read(self, ranges: Sequence[ByteRange]) -> Sequence[Content]:
         """Read ranges. A range that reaches beyond the end of its shard comes back short.
 
         Raises:
@@ -72,6 +77,7 @@ class LocalFiles:
         self.bytes_read = 0
         """Bytes read by this process so far."""
         self._open: dict[str, int] = {}
+        self._blocks = Blocks(KEPT_BYTES)
         self._closing = weakref.finalize(self, _close_all, self._open)
 
     def size(self, shard: str) -> int | None:
@@ -80,29 +86,34 @@ class LocalFiles:
             return (self.folder / shard).stat().st_size
         return None
 
-    def read(self, ranges: Sequence[ByteRange]) -> list[bytes]:
-        """Read ranges; see `ByteSource.read`."""
-        return [self._read(wanted) for wanted in ranges]
+    def read(self, ranges: Sequence[ByteRange]) -> list[memoryview]:
+        """Read ranges into one piece of memory; see `ByteSource.read`."""
+        block = self._blocks.take(sum(end - start for _, start, end in ranges)).data
+        contents, first = [], 0
+        for shard, start, end in ranges:
+            space = block[first : first + end - start]
+            count = self._read(shard, space, start)
+            contents.append(space if count == len(space) else space[:count])
+            first += end - start
+            self.bytes_read += count
+        return contents
 
     def close(self) -> None:
         """Close the files; a later read opens them again."""
         _close_all(self._open)
 
-    def _read(self, wanted: ByteRange) -> bytes:
-        file = self._open.get(wanted.shard)
+    def _read(self, shard: str, space: memoryview, start: int) -> int:
+        file = self._open.get(shard)
         if file is None and len(self._open) < OPEN_FILES:
             # No lock: a fork could copy it while it is held. Of two that open the same shard one keeps it.
-            opened = os.open(self.folder / wanted.shard, os.O_RDONLY)
-            file = self._open.setdefault(wanted.shard, opened)
+            opened = os.open(self.folder / shard, os.O_RDONLY)
+            file = self._open.setdefault(shard, opened)
             if file != opened:
                 os.close(opened)
         if file is None:
-            with (self.folder / wanted.shard).open("rb", buffering=0) as extra:
-                content = os.pread(extra.fileno(), wanted.end - wanted.start, wanted.start)
-        else:
-            content = os.pread(file, wanted.end - wanted.start, wanted.start)
-        self.bytes_read += len(content)
-        return content
+            with (self.folder / shard).open("rb", buffering=0) as extra:
+                return os.preadv(extra.fileno(), [space], start)
+        return os.preadv(file, [space], start)
 
     def __reduce__(self) -> tuple[type["LocalFiles"], tuple[Path]]:
         return LocalFiles, (self.folder,)
@@ -186,16 +197,15 @@ def joined(ranges: Sequence[ByteRange], gap: int) -> list[tuple[ByteRange, list[
     groups: list[tuple[ByteRange, list[int]]] = []
     shard, start, end = "", 0, 0
     members: list[int] = []
-    for place in sorted(range(len(ranges)), key=lambda place: (ranges[place].shard, ranges[place].start)):
-        wanted = ranges[place]
-        near = wanted.start - end <= gap and max(end, wanted.end) - start <= JOINED_BYTES
-        if members and wanted.shard == shard and near:
-            end = max(end, wanted.end)
+    for place in sorted(range(len(ranges)), key=ranges.__getitem__):
+        own, first, last = ranges[place]
+        if members and own == shard and first - end <= gap and max(end, last) - start <= JOINED_BYTES:
+            end = max(end, last)
             members.append(place)
             continue
         if members:
             groups.append((ByteRange(shard, start, end), members))
-        shard, start, end, members = wanted.shard, wanted.start, wanted.end, [place]
+        shard, start, end, members = own, first, last, [place]
     if members:
         groups.append((ByteRange(shard, start, end), members))
     return groups

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from gl10m.scene.grid import TILES
 from gl10m.store.byte_source import ByteSource
-from gl10m.store.reader import RegionIndex, RegionReader
+from gl10m.store.reader import RegionReader
+from gl10m.store.region_index import RegionIndex
 
 
 class EncodedImages:

@@ -3,7 +3,6 @@
 It is made from the shards' bytes alone, so that a lost index costs one reading of the shards.
 """
 
-import hashlib
 import itertools
 import json
 import mmap
@@ -20,7 +19,9 @@ from isal import isal_zlib
 from gl10m.manifest import seal
 from gl10m.manifest.parquet import replacing
 from gl10m.scene.grid import TILES
-from gl10m.storage.place import Place, at_hand
+from gl10m.storage.checksum import sha256_of
+from gl10m.storage.contents import at_hand
+from gl10m.storage.place import Place
 from gl10m.store.codec import MAX_IMAGE_BYTES
 from gl10m.store.layout import (
     LENGTH_PREFIX,
@@ -122,12 +123,6 @@ def write_index(path: Place, shards: Iterable[Place | IndexedShard]) -> None:
         with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, described.schema) as writer:
             writer.write_table(described)
         seal.seal(temporary)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def class_names_of(metadata: Mapping[bytes, bytes], path: Place) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ from pathlib import Path
 from gl10m.manifest.parquet import TEMPORARY
 from gl10m.scene.states import REGION_CODE
 from gl10m.storage import client, register
-from gl10m.storage.place import BucketPath, Place, at_hand, below
+from gl10m.storage.checksum import sha256_of
+from gl10m.storage.contents import at_hand
+from gl10m.storage.place import BucketPath, Place, below
 from gl10m.storage.register import FOLDERS, REGISTER, Entry, RegisterError
-from gl10m.store.index import sha256_of
 from gl10m.store.layout import INDEXES, SHARDS, ShardName, StoreError, index_path
 from gl10m.store.manifest_check import check_manifests, read_manifests
 from gl10m.store.problem import (
@@ -21,7 +22,7 @@ from gl10m.store.problem import (
     Problem,
     without_remedy,
 )
-from gl10m.store.reader import INDEX_REMEDY, DataSetNotFoundError, RegionIndex, open_index, regions_of
+from gl10m.store.region_index import INDEX_REMEDY, DataSetNotFoundError, RegionIndex, open_index, regions_left
 from gl10m.store.shard import REMEDY
 from gl10m.store.shard_check import check_shard
 
@@ -50,7 +51,7 @@ def verify(
         StorageError: the object store refuses, or does not answer.
     """
     try:
-        regions = regions_of(root)
+        regions = regions_left(root)
     except RegisterError as error:
         return [Problem(REGISTER, None, str(error), REGISTER_REMEDY)]
     indexes, problems = _open_indexes(root, regions)

@@ -175,6 +175,11 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
         return {"_type": "List", "feature": _feature(kind.value_type), "length": kind.list_size}
     if isinstance(kind, pa.ListType):
         return {"_type": "List", "feature": _feature(kind.value_type)}
+    return plain_feature(kind)
+
+
+def plain_feature(kind: pa.DataType) -> dict[str, Any]:
+    """The Hugging Face feature of a column of plain values of one type."""
     # Arrow prints these three in its own way: double, float, date32[day].
     spelled: dict[pa.DataType, str] = {
         pa.float64(): "float64",

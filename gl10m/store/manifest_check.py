@@ -9,8 +9,8 @@ from gl10m.manifest import parquet
 from gl10m.manifest.columns import values
 from gl10m.manifest.near_duplicates import with_neighbours
 from gl10m.manifest.schema import (
+    BUILD_MANIFESTS,
     CANDIDATES,
-    COVERAGE,
     FUNNEL,
     ITEMS,
     PLACED,
@@ -20,11 +20,9 @@ from gl10m.manifest.schema import (
     Table,
 )
 from gl10m.storage.client import ObjectNotFoundError
-from gl10m.storage.place import Place, at_hand
+from gl10m.storage.contents import at_hand
+from gl10m.storage.place import Place
 from gl10m.store.problem import MANIFEST_REMEDY, SPLIT_REMEDY, Problem
-
-MANIFESTS = (SCENES, CANDIDATES, REJECTIONS, ITEMS, COVERAGE, FUNNEL)
-"""Manifests that every build writes."""
 
 
 def read_manifests(root: Place) -> tuple[dict[str, pa.Table], list[Problem]]:
@@ -37,7 +35,7 @@ def read_manifests(root: Place) -> tuple[dict[str, pa.Table], list[Problem]]:
         StorageError: the object store refuses, or does not answer.
     """
     tables, problems = {}, []
-    for declared in (*MANIFESTS, SPLITS):
+    for declared in (*BUILD_MANIFESTS, SPLITS):
         try:
             with at_hand(root / _file(declared)) as local:
                 tables[declared.name] = parquet.read(local, declared)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from gl10m.store.layout import StoreError
-from gl10m.store.reader import INDEX_REMEDY
+from gl10m.store.region_index import INDEX_REMEDY
 from gl10m.store.shard import REMEDY
 
 MANIFEST_REMEDY: Final = "`gl10m repair` makes it anew; so does the same `gl10m build`."

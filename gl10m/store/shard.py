@@ -5,6 +5,7 @@ compression, PLAIN encoding and one row a page, so that every image stands in th
 tiles of a scene back to back, and an index of byte ranges is all it takes to read one tile.
 """
 
+import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +18,8 @@ from gl10m.manifest.parquet import replacing
 from gl10m.manifest.schema import FETCHED
 from gl10m.scene.grid import TILES
 from gl10m.scene.states import SCENE_ID
-from gl10m.storage.place import Place, readable
+from gl10m.storage.contents import readable
+from gl10m.storage.place import Place
 from gl10m.store.layout import (
     IMAGE,
     SCENES_A_ROW_GROUP,
@@ -213,11 +215,27 @@ def _footer_fault(file: pq.ParquetFile) -> str | None:
     version = about.get(b"gl10m.store_version", b"none").decode(errors="replace")
     if version != str(STORE_VERSION):
         return f"has store version {version}; this gl10m reads version {STORE_VERSION}"
-    if file.schema_arrow.names != FETCHED.names:
-        return f"has not the columns of a shard but {', '.join(file.schema_arrow.names)}"
+    try:
+        names = file.schema_arrow.names
+    except UnicodeDecodeError:
+        return "has columns whose names are no text"
+    if names != FETCHED.names:
+        return f"has not the columns of a shard but {', '.join(names)}"
+    # Before a column is looked at: over one that is nested otherwise than its statistics pyarrow aborts.
+    if not file.schema.equals(_written_schema()):
+        return "has columns of other types than a shard"
     if not 0 < file.metadata.num_rows <= SCENES_A_SHARD:
         return f"claims {file.metadata.num_rows} scenes; a shard has 1 to {SCENES_A_SHARD}"
     return None
+
+
+@functools.cache
+def _written_schema() -> pq.ParquetSchema:
+    """How the columns of a shard stand in Parquet, types and nesting."""
+    scratch = pa.BufferOutputStream()
+    with pq.ParquetWriter(scratch, shard_schema((), {}), compression="none", use_dictionary=False):
+        pass
+    return pq.ParquetFile(pa.BufferReader(scratch.getvalue())).schema
 
 
 def _layout_fault(footer: pq.FileMetaData, size: int) -> str | None:
@@ -245,11 +263,9 @@ def _checked(fetched: pa.Table) -> pa.Table:
     for name in rows["scene_id"].to_pylist():
         if name is None or not SCENE_ID.fullmatch(name):
             raise StoreError(f"a scene is named like CA-w123 or ME-r98; got {name!r}")
-    for column in ("lr", "hr"):
-        images = rows[column] if column == "lr" else pc.list_flatten(rows[column])
-        whole = rows[column].null_count == 0 and images.null_count == 0
-        if not whole:
-            raise StoreError(f"a scene has one LR image and {TILES} HR tiles; some are missing in {column}")
+    for name, images in (("lr", rows["lr"]), ("hr", pc.list_flatten(rows["hr"]))):
+        if rows[name].null_count or images.null_count:
+            raise StoreError(f"a scene has one LR image and {TILES} HR tiles; some are missing in {name}")
     return rows
 
 

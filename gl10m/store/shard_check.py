@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from gl10m.manifest.columns import where
 from gl10m.manifest.schema import STORED
 from gl10m.scene.grid import TILES
-from gl10m.storage.place import Place, at_hand
+from gl10m.storage.contents import at_hand
+from gl10m.storage.place import Place
 from gl10m.store.byte_source import LocalFiles
 from gl10m.store.codec import SIDE
 from gl10m.store.index import index_shard
 from gl10m.store.layout import SHARDS, ShardName, StoreError, shard_path
 from gl10m.store.problem import MANIFEST_REMEDY, Problem, without_remedy
-from gl10m.store.reader import INDEX_REMEDY, RegionIndex, RegionReader
+from gl10m.store.reader import RegionReader
+from gl10m.store.region_index import INDEX_REMEDY, RegionIndex
 from gl10m.store.shard import REMEDY, open_shard
 
 

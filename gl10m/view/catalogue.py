@@ -1,6 +1,5 @@
 """The scenes of a data set as the viewer lists and describes them."""
 
-import base64
 from collections.abc import Sequence
 from datetime import date
 from typing import Any, Final
@@ -11,18 +10,21 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
+from gl10m.manifest.columns import texts
 from gl10m.manifest.schema import SCENES
 from gl10m.report.page.facts import (
-    UNSPLIT,
+    NOT_SPLIT,
     label_matrix,
     largest_class,
     names_of_classes,
     scenes,
     scenes_path,
-    split_order,
     splits_of,
 )
-from gl10m.storage.place import Place, readable
+from gl10m.report.page.packed import base64_of, coded_splits, coded_states
+from gl10m.storage.contents import readable
+from gl10m.storage.place import Place
+from gl10m.store.reader import SceneNotFoundError
 
 NEEDED: Final = ["scene_id", "state", "class_ids"]
 """Columns without which there is nothing to list."""
@@ -47,21 +49,10 @@ TOLD: Final = [
 ]
 """Columns that are shown where the manifest has them."""
 
-MOST_SPLITS: Final = 250
-"""Splits that the list tells apart."""
-
 EPOCH: Final = date(1970, 1, 1)
 
 NO_DAY: Final = -32_768
 """Stands for a missing date."""
-
-
-class UnknownSceneError(KeyError):
-    """A scene that the data set does not hold."""
-
-    def __str__(self) -> str:
-        """The message without the quotes that KeyError adds."""
-        return str(self.args[0])
 
 
 class Catalogue:
@@ -78,7 +69,7 @@ class Catalogue:
         Raises:
             ManifestNotFoundError: no data set stands there.
             ManifestError: the manifest is damaged, or lacks a column of NEEDED.
-            UnknownSceneError: a chosen scene is not in it.
+            SceneNotFoundError: a chosen scene is not in it.
         """
         self.missing = _missing(root)
         told = [name for name in TOLD if name not in self.missing]
@@ -88,7 +79,7 @@ class Catalogue:
         self._table = _chosen(root, table, chosen, most)
         found = splits_of(root, self._table["scene_id"])
         self.is_split = found is not None
-        self._splits = np.full(self._table.num_rows, UNSPLIT, object) if found is None else found
+        self._splits = np.full(self._table.num_rows, NOT_SPLIT, object) if found is None else found
 
     def __len__(self) -> int:
         """Scenes that are listed."""
@@ -108,20 +99,18 @@ class Catalogue:
     def listed(self) -> dict[str, object]:
         """What the page needs to list and filter: columns, one value a scene."""
         labels = label_matrix(self._table["class_ids"], len(self.classes))
-        in_state = [str(state) for state in self._table["state"].to_pylist()]
-        states = sorted(set(in_state))
-        number = {state: place for place, state in enumerate(states)}
-        split_names = split_order(self._splits.tolist())[:MOST_SPLITS]
+        states, state = coded_states(texts(self._table, "state"))
+        split_names, split = coded_splits(self._splits)
         return {
             "ids": self._table["scene_id"].to_pylist(),
             "states": states,
-            "state": _base64(np.array([number[state] for state in in_state], "<u2")),
+            "state": state,
             "splits": split_names,
-            "split": _base64(_numbers(split_names, self._splits)),
+            "split": split,
             "classes": list(self.classes),
-            "labels": _base64(np.packbits(labels, axis=1)),
+            "labels": base64_of(np.packbits(labels, axis=1)),
             "counts": labels.sum(axis=0).tolist(),
-            "days": _base64(self._days()),
+            "days": base64_of(self._days()),
             "total": self.total,
             "notes": self._notes(),
         }
@@ -184,7 +173,7 @@ def _chosen(root: Place, table: pa.Table, chosen: Sequence[str], most: int | Non
         place = {name: row for row, name in enumerate(table["scene_id"].to_pylist())}
         unknown = [name for name in chosen if name not in place]
         if unknown:
-            raise UnknownSceneError(
+            raise SceneNotFoundError(
                 f"{root} holds no scene {', '.join(unknown)}; it has {table.num_rows} scenes"
             )
         return table.take(pa.array([place[name] for name in chosen], pa.int64()))
@@ -192,12 +181,3 @@ def _chosen(root: Place, table: pa.Table, chosen: Sequence[str], most: int | Non
         spread = np.linspace(0, table.num_rows - 1, most).round().astype(np.int64)
         return table.take(np.unique(spread))
     return table
-
-
-def _numbers(names: Sequence[str], values: NDArray[np.object_]) -> NDArray[np.uint8]:
-    number = {name: place for place, name in enumerate(names)}
-    return np.array([number.get(value, MOST_SPLITS) for value in values], np.uint8)
-
-
-def _base64(values: NDArray[Any]) -> str:
-    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()

@@ -37,7 +37,7 @@ def site_of(
     Raises:
         ManifestNotFoundError: no data set stands there.
         ManifestError: its scenes manifest cannot be read.
-        UnknownSceneError: a scene is not in it.
+        SceneNotFoundError: a scene is not in it.
         OrderFileError: an order file is none.
     """
     limit = STATIC_SCENES if most is None and is_static else most

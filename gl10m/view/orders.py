@@ -61,7 +61,11 @@ class FileOrder:
         """
         self.name = path.stem
         table = _read(path)
-        scene = table["scene_id"].combine_chunks().dictionary_encode()
+        try:
+            scene = table["scene_id"].combine_chunks().dictionary_encode()
+            names = [str(name) for name in scene.dictionary.to_pylist()]
+        except UnicodeDecodeError as error:
+            raise OrderFileError(f"{path} has a scene_id that is no text ({error})") from error
         code = scene.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         rank, tile = (table[name].to_numpy().astype(np.int64) for name in ("rank", "tile"))
         _check(path, code, rank, tile)
@@ -69,7 +73,7 @@ class FileOrder:
         self._tiles = tile[order].astype(np.uint8)
         counts = np.bincount(code, minlength=len(scene.dictionary))
         self._ends = np.cumsum(counts)
-        self._place = {str(name): place for place, name in enumerate(scene.dictionary.to_pylist())}
+        self._place = {name: place for place, name in enumerate(names)}
 
     def of(self, scene_id: str) -> list[int] | None:
         """Tiles by rank; None where the file does not name the scene."""
@@ -96,9 +100,12 @@ def _read(path: Path) -> pa.Table:
                     f"{path} lacks the columns {', '.join(missing)}; an order file has "
                     f"{', '.join(COLUMNS)}, one row a tile, rank 0 first"
                 )
-            table = file.read(columns=list(COLUMNS))
-        return table.cast(pa.schema(_TYPES))
-    except (pa.ArrowException, OSError) as error:
+            table = file.read(columns=list(COLUMNS)).cast(pa.schema(_TYPES))
+            table.validate(full=True)
+            if any(table[name].null_count for name in COLUMNS):
+                raise OrderFileError(f"{path} has a row without a value; each says {', '.join(COLUMNS)}")
+            return table
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise OrderFileError(f"{path} cannot be read as an order file ({error})") from error
 
 

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import shapely
 
 from gl10m.scene.states import REGION_CODE
-from gl10m.storage.place import Place, below, readable
+from gl10m.storage.contents import readable
+from gl10m.storage.place import Place, below
 
 MAX_BYTES: Final = 256 << 20
 """A region's polygons in a larger file are not read: the viewer would hold them all."""

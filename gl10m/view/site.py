@@ -5,6 +5,7 @@ scene, scene-7/lr.jpg and scene-7/00.jpg to 99.jpg are its images. Data are scri
 opened from a file may not fetch.
 """
 
+import itertools
 import re
 import threading
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from gl10m.scene.grid import TILES
 from gl10m.storage.place import Place, below
 from gl10m.store.byte_source import byte_source
 from gl10m.store.layout import INDEXES, index_path
-from gl10m.store.reader import DataSetNotFoundError, RegionReader, SceneNotFoundError, open_index
+from gl10m.store.reader import RegionReader, SceneNotFoundError
+from gl10m.store.region_index import DataSetNotFoundError, open_index
 from gl10m.view.catalogue import Catalogue, plain
 from gl10m.view.orders import TileOrder
 from gl10m.view.polygons import Polygons
@@ -156,7 +158,9 @@ class Site:
                     if isinstance(outlines, str)
                     else [[o.path, o.x, o.y] for o in outlines if o.class_id == class_id],
                 }
-                for class_id, share in zip(row["class_ids"], shares, strict=True)
+                for class_id, share in itertools.zip_longest(
+                    row["class_ids"], shares[: len(row["class_ids"])]
+                )
             ],
             "note": outlines if isinstance(outlines, str) else "",
             "lr_bytes": lr_bytes,

@@ -108,6 +108,12 @@ def test_croissant_of_a_built_data_set(built: Path, tmp_path: Path) -> None:
         assert next(iter(described.records(found.uuid)), None), found.uuid
 
 
+def test_what_a_killed_croissant_left_is_swept_by_the_next(small: Path, tmp_path: Path) -> None:
+    (tmp_path / ".tmp-0123-croissant.json").write_text("half a fi")
+    write_croissant(small, tmp_path / "croissant.json")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["croissant.json"]
+
+
 def test_croissant_tells_each_shards_digest(small: Path, tmp_path: Path) -> None:
     write_croissant(small, tmp_path / "croissant.json")
     told = json.loads((tmp_path / "croissant.json").read_text())

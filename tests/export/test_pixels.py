@@ -152,6 +152,43 @@ def test_files_of_strangers_are_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "out.partial" / "thesis.txt").exists()
 
 
+class Stopped(Exception):  # noqa: N818 - what a kill looks like from inside
+    pass
+
+
+def write(out: Path, *names: str, stopped: bool = False) -> None:
+    """An export of these files and no others."""
+    with exporting(out, {"names": names}) as folder:
+        assert folder is not None
+        for name in names:
+            folder.write_text(name, name)
+        if stopped:
+            raise Stopped
+
+
+@pytest.mark.parametrize("survived", range(4))
+def test_a_stop_while_another_export_is_cleared_away_is_survived(
+    survived: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Stopped):
+        write(tmp_path / "out", "a", "b", "z", stopped=True)
+    removed: list[Path] = []
+    unlink = Path.unlink
+
+    def limited(path: Path, *, missing_ok: bool = False) -> None:
+        if len(removed) == survived:
+            raise Stopped
+        removed.append(path)
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", limited)
+        with pytest.raises(Stopped):
+            write(tmp_path / "out", "a")
+    write(tmp_path / "out", "a")
+    assert sorted(contents(tmp_path / "out")) == ["a", RECORD]
+
+
 @pytest.mark.parametrize("name", ["../evil.tar", "/etc/passwd", "a/../b", "", "a//b", ".hidden"])
 def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     with exporting(tmp_path / "out", {}) as folder:

@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 from gl10m.loader import BatchLoader, GL10MDataset, RandomSymmetry, collate, scatter
 from gl10m.loader.batches import PinnedMemoryError
 from gl10m.loader.choice import ObservationError
-from gl10m.store.byte_source import ByteRange
+from gl10m.store.byte_source import ByteRange, Content
 from tests.loader.test_dataset import odd_tiles, seen
 from tests.store.small_scenes import build
 
@@ -66,7 +66,7 @@ def test_all_images_of_a_batch_are_read_with_one_call(root: Path, monkeypatch: p
     calls: list[int] = []
     read = source.read
 
-    def counted(ranges: Sequence[ByteRange]) -> list[bytes]:
+    def counted(ranges: Sequence[ByteRange]) -> Sequence[Content]:
         calls.append(len(ranges))
         return read(ranges)
 
@@ -113,11 +113,11 @@ def test_lr_is_seen_and_then_tiles_are_bought(root: Path, monkeypatch: pytest.Mo
     mask = torch.zeros(3, 100, dtype=torch.bool)
     mask[0, [4, 90]] = mask[2, 7] = True
     read: list[int] = []
-    pread = os.pread
+    preadv = os.preadv
     monkeypatch.setattr(
         os,
-        "pread",
-        lambda file, length, start: read.append(length) or pread(file, length, start),  # type: ignore[func-returns-value, redundant-expr]
+        "preadv",
+        lambda file, spaces, start: read.append(len(spaces[0])) or preadv(file, spaces, start),  # type: ignore[func-returns-value, redundant-expr]
     )
     observed = dataset.observe(batch, mask)
     assert len(read) == 3, "no LR image is read again"

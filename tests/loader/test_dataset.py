@@ -18,14 +18,8 @@ from gl10m.manifest import seal
 from gl10m.manifest.parquet import ManifestNotFoundError
 from gl10m.store import byte_source
 from gl10m.store.layout import SHARDS, StoreError, index_path
-from gl10m.store.reader import (
-    DamagedImageError,
-    DataSetNotFoundError,
-    SceneNotFoundError,
-    SceneReader,
-    ShardNotFoundError,
-    open_index,
-)
+from gl10m.store.reader import DamagedImageError, SceneNotFoundError, SceneReader, ShardNotFoundError
+from gl10m.store.region_index import DataSetNotFoundError, open_index
 from tests.store.small_scenes import CLASSES, build, numbers, tile_jpeg
 
 SPLITS = {"CA": "train", "TX": "train", "WA": "val"}
@@ -124,13 +118,13 @@ def test_a_scene_is_read_piece_by_piece(root: Path) -> None:
 
 def test_no_byte_of_another_tile_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    pread = os.pread
+    preadv = os.preadv
 
-    def watched(file: int, length: int, start: int) -> bytes:
-        read.append(length)
-        return pread(file, length, start)
+    def watched(file: int, spaces: list[memoryview], start: int) -> int:
+        read.extend(map(len, spaces))
+        return preadv(file, spaces, start)
 
-    monkeypatch.setattr(os, "pread", watched)
+    monkeypatch.setattr(os, "preadv", watched)
     dataset = GL10MDataset(root, "train")
     dataset.scene(1).hr([90, 4, 50])
     assert sorted(read) == sorted(len(tile_jpeg(1, tile)) for tile in (90, 4, 50))

@@ -17,7 +17,8 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 from gl10m.loader import GL10MDataset, GL10MStream, StreamStateError
 from gl10m.store.layout import SHARDS
-from gl10m.store.reader import DamagedImageError, open_index
+from gl10m.store.reader import DamagedImageError
+from gl10m.store.region_index import open_index
 from tests.store.small_scenes import build
 
 # More workers than cores are of interest here, whatever the machine.
@@ -66,10 +67,11 @@ def test_whole_scenes_come_once_each_in_the_order_of_the_epoch(root: Path) -> No
 def test_batches_are_the_same_for_every_number_of_threads_and_workers(make: Make) -> None:
     expected = told(make(batch_size=2))
     assert len(expected) == len(make(batch_size=2)) == 6
-    for threads in (1, 3):
+    for threads in (0, 1, 3):
         assert told(make(batch_size=2, threads=threads, depth=0)) == expected
+    assert told(make(batch_size=2, threads=0, depth=3)) == expected
     for workers in (1, 2, 3):
-        loader = DataLoader(make(batch_size=2), batch_size=None, num_workers=workers)
+        loader = DataLoader(make(batch_size=2, threads=2 - workers % 3), batch_size=None, num_workers=workers)
         assert told(loader) == expected
 
 
@@ -184,9 +186,10 @@ def test_random_transforms_are_repeated_whatever_the_threads(root: Path) -> None
     assert draws(1) == draws(4)
 
 
-def test_memory_is_bounded_and_threads_end_with_their_user(root: Path) -> None:
+@pytest.mark.parametrize("threads", [0, 2])
+def test_memory_is_bounded_and_threads_end_with_their_user(root: Path, threads: int) -> None:
     dataset = GL10MDataset(root, tiles=1)
-    stream = GL10MStream(dataset, threads=2, depth=1)
+    stream = GL10MStream(dataset, threads=threads, depth=1)
     begun: list[int] = []
     fetch = dataset.fetch
     dataset.fetch = lambda indices: (begun.extend(indices), fetch(indices))[1]  # type: ignore[method-assign, func-returns-value]
@@ -195,6 +198,7 @@ def test_memory_is_bounded_and_threads_end_with_their_user(root: Path) -> None:
     assert len(begun) <= 2 + 1 + 1
     iterator.close()  # type: ignore[attr-defined]  # a generator
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("gl10m-decode")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("gl10m-fetch")]
 
 
 def test_a_damaged_shard_is_named_where_its_scene_would_come(tmp_path: Path) -> None:
@@ -210,7 +214,7 @@ def test_a_damaged_shard_is_named_where_its_scene_would_come(tmp_path: Path) -> 
         next(iterator)
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"threads": 0}, {"depth": -1}])
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"threads": -1}, {"depth": -1}])
 def test_numbers_below_their_least_are_refused(make: Make, wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least"):
         make(**wrong)

@@ -132,3 +132,9 @@ def test_nothing_but_a_file_is_replaced(tmp_path: Path) -> None:
     with pytest.raises(parquet.NoFileTargetError):
         parquet.check_target(out)
     assert sorted(tmp_path.iterdir()) == [out, pipe]
+
+
+def test_nothing_is_put_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(parquet.NoFileTargetError, match=r"taken, above .*, is a file"):
+        parquet.check_target(tmp_path / "taken" / "folder" / "out.parquet")

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from gl10m.manifest import leakage, parquet, split, split_file
 from gl10m.manifest.neighbours import borders
+from gl10m.manifest.novel import novel_concepts
 from gl10m.manifest.rectangles import bounds_of, gaps
 from gl10m.manifest.schema import SPLITS
-from gl10m.report.split_request import novel_concepts
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.footprint import Footprint
 from gl10m.scene.identity import lots

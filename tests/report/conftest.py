@@ -1,20 +1,13 @@
-"""A data set that was really built and split, and a browser that looks at its pages."""
+"""A data set that was really built and split."""
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from gl10m.report import splitting
 from gl10m.report.split_request import SplitRequest
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
-CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="session")
@@ -24,17 +17,6 @@ def town_root(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(built, root)
     splitting.split_root(root, SplitRequest())
     return root
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator["Browser"]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine")
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="session")

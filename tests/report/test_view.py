@@ -14,7 +14,8 @@ import pytest
 from gl10m.manifest import parquet
 from gl10m.manifest.schema import SCENES
 from gl10m.store import codec
-from gl10m.view.catalogue import Catalogue, UnknownSceneError
+from gl10m.store.reader import SceneNotFoundError
+from gl10m.view.catalogue import Catalogue
 from gl10m.view.command import site_of
 from gl10m.view.orders import FileOrder, OrderFileError, RandomOrder
 from gl10m.view.server import ViewServer
@@ -159,7 +160,7 @@ def test_a_folder_holds_the_chosen_scenes(root: Path, tmp_path: Path) -> None:
 
 
 def test_an_unknown_scene_is_refused(root: Path) -> None:
-    with pytest.raises(UnknownSceneError, match="holds no scene CA-w7"):
+    with pytest.raises(SceneNotFoundError, match="holds no scene CA-w7"):
         Catalogue(root, ("CA-w7",))
 
 

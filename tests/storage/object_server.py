@@ -32,6 +32,8 @@ class Proxy(ThreadingHTTPServer):
     def __init__(self, port: int) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.behind = port
+        self.away = False
+        """Whether it takes no connection, and hangs up on those it has."""
         self.requests: list[tuple[str, str, int]] = []
         """Method, path and bytes of the answer's body."""
         self.fault: Fault | None = None
@@ -43,6 +45,22 @@ class Proxy(ThreadingHTTPServer):
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def serve(self) -> None:
+        """Listen, in a thread of its own."""
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def leave_for(self, seconds: float) -> None:
+        """Be gone for a while, as a store whose host is down, and come back under the same address."""
+        self.away = True
+        self.shutdown()
+        self.socket.close()
+        time.sleep(seconds)
+        self.socket = socket.socket(self.address_family, self.socket_type)
+        self.server_bind()
+        self.server_activate()
+        self.away = False
+        self.serve()
 
     def forget(self) -> None:
         self.requests.clear()
@@ -62,6 +80,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass(self) -> None:
         body = self._body()
+        if self.server.away:
+            self.close_connection = True
+            return
         status = self.server.fault(self.command, self.path) if self.server.fault else None
         if status is not None:
             self._answer(status, b"<Error><Code>SlowDown</Code></Error>", {})
@@ -126,8 +147,7 @@ def object_server() -> Iterator[Proxy]:
         try:
             _wait(port, server)
             proxy = Proxy(port)
-            serving = threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
-            serving.start()
+            proxy.serve()
             yield proxy
             proxy.shutdown()
             proxy.server_close()

@@ -9,43 +9,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from gl10m.report import contact_sheet
 from gl10m.storage import client
 from gl10m.storage.client import ObjectNotFoundError
-from gl10m.storage.place import BucketPath, readable
+from gl10m.storage.place import BucketPath
 from gl10m.store.integrity import verify
 from tests.pipelines.town import Town, start, wait_for
+from tests.storage.data_sets import contents, differing, files_of, objects, place
 from tests.storage.object_server import Proxy
-from tests.storage.test_publication import contents, objects, place
 
 pytestmark = pytest.mark.slow
-
-CARD = ("README.md", "DATA_LICENCES.md")
-
-
-def files_of(local: Path) -> dict[str, bytes]:
-    """Every file of a data set in a folder, receipts of the journal included."""
-    return {
-        str(path.relative_to(local)): path.read_bytes()
-        for folder in ("data", "index", "manifests")
-        for path in (local / folder).iterdir()
-    } | {".gl10m/receipts.parquet": (local / ".gl10m" / "receipts.parquet").read_bytes()}
-
-
-def assert_whole(root: BucketPath, built: Path) -> None:
-    """The files of a local build, its journal, and no other object."""
-    assert contents(root) == files_of(built)
-    stages = {f".gl10m/stages/CA/{path.name}" for path in (built / ".gl10m" / "stages" / "CA").iterdir()}
-    keys = {entry.key for entry in place(root).root.files.values()}
-    assert objects(root) == {"gl10m.json", ".gl10m/build.json", *CARD} | stages | keys
-    for name in CARD:
-        assert (place(root) / name).read_bytes() == (built / name).read_bytes()
-    for name in stages:
-        # A table that was read back may be cut into other pages than one that was just computed.
-        assert pq.read_table(readable(place(root) / name)).equals(pq.read_table(built / name)), name
 
 
 def test_a_build_into_a_bucket_is_that_into_a_folder_and_a_second_one_puts_nothing(
@@ -54,12 +29,12 @@ def test_a_build_into_a_bucket_is_that_into_a_folder_and_a_second_one_puts_nothi
     ended = town.build(str(root), "--workers", "2")
     assert ended.returncode == 0, ended.stderr
     assert "canary" not in ended.stderr + ended.stdout
-    assert_whole(root, built)
+    assert differing(root, built) == []
     assert verify(place(root), deep=True) == []
     s3.forget()
     assert town.build(str(root)).returncode == 0
     assert {path.rpartition("/")[2] for path, _ in s3.sent("PUT")} == {"gl10m.json"}
-    assert_whole(root, built)
+    assert differing(root, built) == []
     contact_sheet.draw(place(root), tmp_path / "picture.png", [], 1)
     for command in (["split"], ["stats"], ["status"], ["verify", "--deep"]):
         done = gl10m(*command, "--root", str(root))
@@ -101,7 +76,7 @@ def test_killed_and_started_again_it_gives_the_same_objects_and_no_other(
     assert found in ({}, files_of(built))
     ended = town.build(str(root), "--workers", "2")
     assert ended.returncode == 0, ended.stderr
-    assert_whole(root, built)
+    assert differing(root, built) == []
 
 
 def test_two_builds_at_once_one_says_who_holds_the_bucket_and_exits_with_4(
@@ -117,7 +92,7 @@ def test_two_builds_at_once_one_says_who_holds_the_bucket_and_exits_with_4(
         assert time.monotonic() - before < 10
         first.communicate(timeout=250)
         assert first.returncode == 0
-    assert_whole(root, built)
+    assert differing(root, built) == []
 
 
 REFUSED: dict[str, Callable[[str, str], int | None]] = {
@@ -127,6 +102,7 @@ REFUSED: dict[str, Callable[[str, str], int | None]] = {
 }
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_bucket_that_answers_503_stops_the_build_clearly_and_the_rerun_completes(
     s3: Proxy, root: BucketPath, town: Town, built: Path, kind: str
@@ -135,7 +111,7 @@ def test_a_bucket_that_answers_503_stops_the_build_clearly_and_the_rerun_complet
     started = time.monotonic()
     ended = town.build(str(root), "--workers", "1")
     assert ended.returncode == 2
-    assert time.monotonic() - started < 120
+    assert time.monotonic() - started < 240
     (line,) = [line for line in ended.stderr.splitlines() if line.startswith("gl10m:")]
     assert "503" in line
     assert "run the same command again" in line
@@ -144,7 +120,7 @@ def test_a_bucket_that_answers_503_stops_the_build_clearly_and_the_rerun_complet
     assert contents(root) == {}
     ended = town.build(str(root), "--workers", "1")
     assert ended.returncode == 0, ended.stderr
-    assert_whole(root, built)
+    assert differing(root, built) == []
 
 
 def test_a_bucket_that_refuses_every_fifth_request_gets_the_same_data_set(
@@ -161,7 +137,7 @@ def test_a_bucket_that_refuses_every_fifth_request_gets_the_same_data_set(
     ended = town.build(str(root), "--workers", "2")
     s3.fault = None
     assert ended.returncode == 0, ended.stderr
-    assert_whole(root, built)
+    assert differing(root, built) == []
 
 
 def test_inputs_come_from_a_bucket(root: BucketPath, town: Town, built: Path, tmp_path: Path) -> None:

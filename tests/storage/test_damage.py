@@ -15,7 +15,8 @@ from gl10m.store.problem import Problem
 from pipelines import compaction
 from pipelines.repair import repair
 from tests.pipelines.town import contents as files_in
-from tests.storage.test_publication import contents, copy, place
+from tests.storage.data_sets import contents, place
+from tests.storage.test_publication import copy
 from tests.store.mutations import Mutation, mutation
 from tests.store.small_scenes import build
 

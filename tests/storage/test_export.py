@@ -11,8 +11,8 @@ from gl10m.report.card import native_card, write_card
 from gl10m.report.facts import facts_of
 from gl10m.storage.place import BucketPath
 from tests.export.conftest import contents
+from tests.storage.data_sets import place
 from tests.storage.object_server import Proxy, publish
-from tests.storage.test_publication import place
 from tests.store.small_scenes import build
 
 

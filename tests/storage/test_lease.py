@@ -1,5 +1,6 @@
 """One writer at a time, and a dead one is not waited for."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,14 +8,24 @@ import textwrap
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from gl10m.storage import client, lease, register
-from gl10m.storage.lease import Lease, LeaseHeldError, LeaseLostError, UnsafeStoreError, held, holder_of
+from gl10m.storage.lease import (
+    Lease,
+    LeaseHeldError,
+    LeaseLostError,
+    UnsafeStoreError,
+    held,
+    holder_of,
+    refuse_if_held,
+)
 from gl10m.storage.place import BucketPath
 from gl10m.storage.register import Entry
 from tests.storage.object_server import Proxy
+from tests.wrong_clock import YEAR, wrong_clock
 
 HOLD = """
     import sys
@@ -36,6 +47,14 @@ def test_a_second_writer_is_told_who_holds_it_until_when(root: BucketPath) -> No
     assert holder_of(root.root.address) is None
     with held(root.root.address):
         pass
+
+
+def test_to_look_whether_somebody_holds_it_makes_no_register(root: BucketPath) -> None:
+    refuse_if_held(root.root.address)
+    assert register.read(root.root.address) is None
+    with held(root.root.address), pytest.raises(LeaseHeldError, match="another build"):
+        refuse_if_held(root.root.address)
+    refuse_if_held(root.root.address)
 
 
 def test_the_lease_of_a_process_killed_on_this_machine_is_free_at_once(root: BucketPath) -> None:
@@ -96,6 +115,38 @@ def test_a_holder_that_renews_keeps_it(root: BucketPath) -> None:
         with pytest.raises(LeaseHeldError):
             Lease(root.root.address, "b" * 12).acquire(60)
         taken.commit({})
+
+
+COMMIT = """
+    import sys
+    from gl10m.storage.lease import held
+    with held(sys.argv[1], seconds=1.5) as lease:
+        print("held", flush=True)
+        sys.stdin.read()
+        lease.commit(lease.files)
+        print("committed", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("years", [-10, 10])
+def test_a_clock_that_is_set_while_it_is_held_loses_no_lease_and_wins_none(
+    root: BucketPath, tmp_path: Path, years: int
+) -> None:
+    """The machine of holder and rival is set; the rival comes after the lease would have ended twice over."""
+    clock = wrong_clock(tmp_path)
+    hold = [sys.executable, "-c", textwrap.dedent(COMMIT), root.root.address]
+    environment = {**os.environ, **clock.environment}
+    with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        clock.set(years * YEAR)
+        time.sleep(3.5)
+        rival = subprocess.run(hold, capture_output=True, text=True, check=False, env=environment)
+        assert "LeaseHeldError" in rival.stderr
+        holder.stdin.close()
+        assert holder.stdout.read() == b"committed\n"
 
 
 def test_a_put_whose_answer_was_lost_is_no_defeat(s3: Proxy, root: BucketPath) -> None:

@@ -13,10 +13,12 @@ from gl10m import GL10MDataset
 from gl10m.loader import GL10MStream, collate
 from gl10m.storage import client
 from gl10m.storage.client import ObjectNotFoundError, StorageDeniedError, StorageUnavailableError
-from gl10m.storage.place import BucketPath, cached, object_at, place_of
+from gl10m.storage.contents import cached
+from gl10m.storage.place import BucketPath, object_at, place_of
 from gl10m.store import codec
 from gl10m.store.layout import index_path
-from gl10m.store.reader import DataSetNotFoundError, RegionIndex, ShardNotFoundError, open_index
+from gl10m.store.reader import ShardNotFoundError
+from gl10m.store.region_index import DataSetNotFoundError, RegionIndex, open_index
 from tests.storage.object_server import Proxy, publish
 from tests.store.small_scenes import build
 

@@ -17,27 +17,16 @@ from gl10m.report.split_request import SplitRequest
 from gl10m.storage import client, register
 from gl10m.storage.client import StorageUnavailableError
 from gl10m.storage.lease import Lease, LeaseHeldError, LeaseLostError, held
-from gl10m.storage.place import BucketPath, below, place_of
+from gl10m.storage.place import BucketPath, below
 from gl10m.store.integrity import verify
 from pipelines.execution.fragments import read_scene
-from pipelines.execution.journal import BucketTransaction, Journal
+from pipelines.execution.journal import Journal
 from pipelines.execution.lock import BuildLockedError, is_locked, locked
+from pipelines.execution.publication import BucketTransaction
 from pipelines.sources.partial_file import recall, remember
+from tests.storage.data_sets import contents, objects, place
 from tests.storage.object_server import Proxy
 from tests.store.small_scenes import build
-
-
-def contents(root: BucketPath) -> dict[str, bytes]:
-    """Every file of the data set with its bytes, by its name in a folder."""
-    fresh = place_of(str(root))
-    assert isinstance(fresh, BucketPath)
-    return {name: (fresh / name).read_bytes() for name in fresh.root.files}
-
-
-def objects(root: BucketPath, folder: str = "") -> set[str]:
-    """Every object below a folder of the bucket."""
-    folders, files = client.listed(root.root.address, folder)
-    return {found.key for found in files}.union(*(objects(root, name) for name in folders))
 
 
 def test_the_files_are_those_of_a_folder_byte_for_byte(root: BucketPath, tmp_path: Path) -> None:
@@ -102,7 +91,7 @@ def test_a_split_waits_for_no_build_and_says_so(root: BucketPath) -> None:
 KILLED = """
     import os, signal, sys
     import obstore
-    from pipelines.execution.journal import BucketTransaction
+    from pipelines.execution.publication import BucketTransaction
     from gl10m.storage.place import place_of
 
     root, steps = place_of(sys.argv[1]), int(sys.argv[2])
@@ -242,7 +231,7 @@ def test_a_journal_in_a_bucket_does_not_take_a_refusal_for_damage(
 ) -> None:
     """A stage read back while the store is down is not computed again, and no fragment is thrown away."""
     monkeypatch.setattr(client, "RETRIES", 0)
-    monkeypatch.setattr("gl10m.storage.place.WHOLE_BYTES", whole_bytes)
+    monkeypatch.setattr("gl10m.storage.contents.WHOLE_BYTES", whole_bytes)
     journal = Journal(root)
     journal.table("items", "CA", "k", lambda: pa.table({"a": [1]}))
     s3.fault = lambda method, _: 503 if method == "GET" else None
@@ -263,13 +252,6 @@ def test_a_record_beside_the_journal_is_kept_in_the_bucket(root: BucketPath) -> 
     assert recall(pin) == {}
     remember(pin, {"name": "california.osm.pbf"})
     assert recall(pin) == {"name": "california.osm.pbf"}
-
-
-def place(root: BucketPath) -> BucketPath:
-    """The same root as a process that comes anew sees it."""
-    fresh = place_of(str(root))
-    assert isinstance(fresh, BucketPath)
-    return fresh
 
 
 def copy(local: Path, root: BucketPath) -> None:

@@ -14,7 +14,7 @@ from gl10m.manifest.schema import CANDIDATES, SPLITS
 from gl10m.store.integrity import verify
 from gl10m.store.layout import StoreError, index_path
 from gl10m.store.memory import bounded
-from gl10m.store.reader import open_index
+from gl10m.store.region_index import open_index
 from gl10m.store.shard import open_shard
 from tests.store.small_scenes import build
 
@@ -67,6 +67,17 @@ def verified(root: Path) -> tuple[str, int]:
     assert ended.returncode == 0, ended.stderr
     *lines, most = ended.stdout.splitlines()
     return "\n".join(lines), int(most.split()[1])
+
+
+def test_a_shard_whose_columns_are_nested_otherwise_ends_no_process(root: Path) -> None:
+    """One bit of the footer: a column is no longer optional, and pyarrow aborts when it is looked at."""
+    optional_text = b"\x15\x0c\x25\x02\x18"  # in Thrift: a column of bytes, may be null, named ...
+    content = (root / SHARD).read_bytes()
+    place = content.rfind(optional_text)
+    assert place > 0
+    (root / SHARD).write_bytes(content[: place + 2] + b"\x24" + content[place + 3 :])
+    said, _ = verified(root)
+    assert f"{SHARD}: " in said
 
 
 def test_a_manifest_that_unpacks_to_gigabytes_is_a_problem_and_no_crash(root: Path) -> None:

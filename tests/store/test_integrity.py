@@ -15,7 +15,7 @@ from gl10m.manifest.schema import CANDIDATES, ITEMS, REJECTIONS, SCENES, Table
 from gl10m.store.index import index_shard, write_index
 from gl10m.store.integrity import verify
 from gl10m.store.layout import index_path
-from gl10m.store.reader import DataSetNotFoundError, open_index
+from gl10m.store.region_index import DataSetNotFoundError, open_index
 from gl10m.store.shard import write_shard
 from tests.store.small_scenes import CLASSES, METADATA, build, fetched
 

@@ -21,7 +21,8 @@ from gl10m.report.page.together_section import together_section
 from gl10m.scene.grid import TILES
 from gl10m.storage.place import Place
 from gl10m.store.layout import StoreError
-from gl10m.store.reader import DataSetNotFoundError, SceneNotFoundError, ShardNotFoundError
+from gl10m.store.reader import SceneNotFoundError, ShardNotFoundError
+from gl10m.store.region_index import DataSetNotFoundError
 
 SECTIONS: tuple[tuple[str, str, Callable[[Place], Section]], ...] = (
     ("funnel", "Funnel", funnel_section),

@@ -15,9 +15,9 @@ from gl10m.manifest.schema import SCENES, SPLITS
 from gl10m.scene.class_map import ClassMap
 from gl10m.storage.place import Place, below
 from gl10m.store.layout import INDEXES
-from gl10m.store.reader import class_names
+from gl10m.store.region_index import class_names
 
-UNSPLIT = "not split"
+NOT_SPLIT = "not split"
 """What stands for the split of a scene without one."""
 
 
@@ -88,7 +88,7 @@ def about(root: Place) -> dict[str, Any]:
 
 
 def splits_of(root: Place, scene_ids: "pa.ChunkedArray[Any]") -> NDArray[np.object_] | None:
-    """The split of each scene, UNSPLIT where it has none; None where the data set is not split.
+    """The split of each scene, NOT_SPLIT where it has none; None where the data set is not split.
 
     Raises:
         ManifestError: the manifest is damaged.
@@ -98,7 +98,7 @@ def splits_of(root: Place, scene_ids: "pa.ChunkedArray[Any]") -> NDArray[np.obje
         return None
     rows = parquet.read(path, SPLITS)
     split_of = dict(zip(rows["scene_id"].to_pylist(), rows["split"].to_pylist(), strict=True))
-    return np.array([split_of.get(name) or UNSPLIT for name in scene_ids.to_pylist()], object)
+    return np.array([split_of.get(name) or NOT_SPLIT for name in scene_ids.to_pylist()], object)
 
 
 def split_order(names: Sequence[str]) -> list[str]:

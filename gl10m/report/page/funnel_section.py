@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from gl10m.manifest import parquet
 from gl10m.manifest.schema import FUNNEL, REJECTIONS
-from gl10m.report.funnel import published
+from gl10m.report.funnel import paper_kept
 from gl10m.report.page.charts import Bar, bars, shares
 from gl10m.report.page.facts import scenes
 from gl10m.report.page.numbers import count, percent
@@ -52,16 +52,6 @@ def funnel_section(root: Place) -> Section:
             _by_reason(lost, states),
         ),
     )
-
-
-def paper_kept() -> dict[str, int]:
-    """Rows that the paper kept after those stages of which it gives a count (Table 5)."""
-    counts = published()
-    return {
-        "footprints": counts["indexed"],
-        "subsampling": counts["for_download"],
-        "consistency": counts["complete"],
-    }
 
 
 def _notices(totals: Totals, lost: int, complete: int) -> tuple[str, ...]:

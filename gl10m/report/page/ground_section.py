@@ -1,6 +1,5 @@
 """Where the scenes are, and what ground the sensors show."""
 
-import base64
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -11,9 +10,10 @@ import shapely
 from numpy.typing import NDArray
 
 from gl10m.manifest import parquet
+from gl10m.manifest.columns import texts
 from gl10m.manifest.schema import COVERAGE
 from gl10m.report.page.facts import (
-    UNSPLIT,
+    NOT_SPLIT,
     label_matrix,
     largest_class,
     names_of_classes,
@@ -22,6 +22,7 @@ from gl10m.report.page.facts import (
     splits_of,
 )
 from gl10m.report.page.numbers import count
+from gl10m.report.page.packed import base64_of, coded_splits, coded_states
 from gl10m.report.page.projection import plane_of, project, project_geometry, state_outlines
 from gl10m.report.page.section import Cell, DataTable, Figure, Section
 from gl10m.storage.place import Place
@@ -31,9 +32,6 @@ STEPS = 65_535
 
 COVERAGE_POINTS = 6_000
 """Corners of one coverage at most; a finer one is drawn more coarsely."""
-
-MOST_SPLITS = 250
-"""Splits that the map tells apart."""
 
 
 def ground_section(root: Place) -> Section:
@@ -49,7 +47,7 @@ def ground_section(root: Place) -> Section:
     notices = []
     if splits is None:
         notices.append(f"The data set is not split yet: run `gl10m split --root {root}`.")
-        splits = np.full(table.num_rows, UNSPLIT, dtype=object)
+        splits = np.full(table.num_rows, NOT_SPLIT, dtype=object)
     try:
         coverage = parquet.read(root / "manifests" / "coverage.parquet", COVERAGE)
     except (parquet.ManifestError, parquet.ManifestNotFoundError) as error:
@@ -130,18 +128,16 @@ def _payload(
     steps = np.clip((places - low) / size * STEPS, 0, STEPS).round().astype("<u2")
     names = names_of_classes(root, largest_class(table["class_ids"])).names
     labels = label_matrix(table["class_ids"], len(names))
-    split_names = split_order(splits.tolist())[:MOST_SPLITS]
-    number = {name: place for place, name in enumerate(split_names)}
-    states = sorted({str(state) for state in table["state"].to_pylist()})
-    state_number = {state: place for place, state in enumerate(states)}
+    split_names, split = coded_splits(splits)
+    states, state = coded_states(texts(table, "state"))
     return {
         "scenes": table.num_rows,
         "low": low.tolist(),
         "size": size,
-        "xy": _base64(steps),
-        "split": _base64(np.array([number.get(name, MOST_SPLITS) for name in splits], np.uint8)),
-        "state": _base64(np.array([state_number[str(s)] for s in table["state"].to_pylist()], "<u2")),
-        "labels": _base64(np.packbits(labels, axis=1)),
+        "xy": base64_of(steps),
+        "split": split,
+        "state": state,
+        "labels": base64_of(np.packbits(labels, axis=1)),
         "classes": list(names),
         "counts": labels.sum(axis=0).tolist(),
         "splits": split_names,
@@ -158,10 +154,6 @@ def _frame(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
         return np.zeros(2), 1.0
     low, high = places.min(axis=0), places.max(axis=0)
     return low, max(float((high - low).max()), 1.0)
-
-
-def _base64(values: NDArray[Any]) -> str:
-    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
 
 
 def _outline(row: dict[str, Any], crs: str) -> dict[str, object]:

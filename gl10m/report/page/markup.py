@@ -12,11 +12,14 @@ from markupsafe import Markup
 
 from gl10m.report.page.numbers import count
 
+PACKAGE = "gl10m.report.page"
+
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def templates(package: str) -> jinja2.Environment:
+    """The folder `templates` of a package; values are escaped but for markup, and none may be missing."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("gl10m.report.page"),
+        loader=jinja2.PackageLoader(package),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -27,13 +30,13 @@ def _environment() -> jinja2.Environment:
 
 
 def render(template: str, **values: object) -> str:
-    """A template of gl10m/report/page/templates with its values, every value escaped that is no markup."""
-    return _environment().get_template(template).render(**values)
+    """A template of gl10m/report/page/templates with its values."""
+    return templates(PACKAGE).get_template(template).render(**values)
 
 
-def asset(name: str) -> str:
-    """A style sheet or script of gl10m/report/page/templates."""
-    return files("gl10m.report.page").joinpath("templates", name).read_text(encoding="utf-8")
+def asset(name: str, package: str = PACKAGE) -> str:
+    """A style sheet or script among the templates of a package."""
+    return files(package).joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def inline(text: str) -> Markup:

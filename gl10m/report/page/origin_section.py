@@ -13,7 +13,7 @@ from gl10m.report.page.numbers import count
 from gl10m.report.page.section import DataTable, Figure, Section
 from gl10m.storage.place import Place, below
 from gl10m.store.layout import INDEXES
-from gl10m.store.reader import open_index
+from gl10m.store.region_index import open_index
 
 
 def origin_section(root: Place) -> Section:
