@@ -10,38 +10,27 @@ from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from distributed import Client, KilledWorker
 
 from gl10m.manifest import parquet
-from gl10m.manifest.columns import values, where, where_not
-from gl10m.manifest.schema import ITEMS, MATCHED, SCENES
+from gl10m.manifest.columns import values, where
+from gl10m.manifest.schema import SCENES
 from gl10m.report import funnel
 from gl10m.scene.states import states
-from gl10m.storage.place import Place, readable
+from gl10m.storage.place import Place
 from pipelines import config, plan
-from pipelines.config import BuildParameters
+from pipelines.account import Account
 from pipelines.execution.cluster import cluster, dashboard
-from pipelines.execution.fragments import RECEIPTS, Receipts, note_keys, scene_key
-from pipelines.execution.journal import Journal, transaction_in
-from pipelines.execution.ledger import Notes, noting
+from pipelines.execution.fragments import RECEIPTS, Receipts, note_keys
+from pipelines.execution.journal import Journal
 from pipelines.execution.lock import locked
 from pipelines.execution.logbook import logbook
+from pipelines.execution.publication import transaction_in
 from pipelines.execution.software import differences, software
 from pipelines.execution.tasks import TaskFailure, run
 from pipelines.execution.telling import Telling, say
 from pipelines.execution.workplace import OutOfReachError, Workplace, software_before
-from pipelines.fetch import (
-    FATAL,
-    Batch,
-    Fetched,
-    Watch,
-    batches,
-    fetch,
-    give_up,
-    parameters_key,
-    scene_by_scene,
-)
+from pipelines.fetch_all import fetch_all, scene_keys
 from pipelines.inputs import (
     BuildRequest,
     UnknownRegionError,
@@ -51,10 +40,9 @@ from pipelines.inputs import (
     osm_files,
     read_class_map,
 )
-from pipelines.publish import Account, about_other_regions, available, publish
-from pipelines.region import RegionJob, RegionPlan, Sources, item_marks, prepare
+from pipelines.publish import about_other_regions, publish
+from pipelines.region import RegionJob, RegionPlan, prepare
 from pipelines.sources.extracts import Extract
-from pipelines.sources.patience import Patience
 from pipelines.sources.retrying import Tally, announce_retries, counted
 from pipelines.world.demo import assemble, demo_region
 
@@ -118,8 +106,8 @@ def build(request: BuildRequest) -> BuildReport:
         jobs = [
             RegionJob(
                 region=region,
-                osm=extracts[region].path.resolve(),
-                osm_sha256=extracts[region].sha256,
+                osm=extract.path.resolve(),
+                osm_sha256=extract.sha256,
                 class_map=class_map,
                 sources=sources,
                 parameters=parameters,
@@ -127,28 +115,17 @@ def build(request: BuildRequest) -> BuildReport:
                 journal=Journal(request.root.resolve()),
                 workplace=workplace,
             )
-            for region in request.regions
+            for region, extract in extracts.items()
         ]
         plans = _prepare(client, jobs, telling)
-        keys = {region: _keys(plan, parameters, sources) for region, plan in plans.items()}
+        keys = {region: scene_keys(made, parameters, sources) for region, made in plans.items()}
         for region, named in keys.items():
             note_keys(journal, region, named)
         if request.dry_run:
             text = plan.describe(request.regions, request.root, parameters, request.limit)
             return BuildReport(text=text, failed=0)
-        tally = _fetch(client, request.root, jobs, plans, keys, patience=patience, telling=telling)
-        receipts = Receipts(journal).load()
-        accounts = [
-            _account(
-                request,
-                job,
-                plans[job.region],
-                keys[job.region],
-                extract=extracts[job.region],
-                receipts=receipts,
-            )
-            for job in jobs
-        ]
+        tally = fetch_all(client, request.root, jobs, plans, keys, patience=patience, telling=telling)
+        accounts = _accounts(request, jobs, plans, keys, extracts)
         with telling.stage("publishing", len(accounts), "regions", "shards and manifests") as told:
             workplace.close(journal)
             publish(request.root, accounts, class_map)
@@ -274,97 +251,26 @@ def _told(cause: BaseException, what: str) -> BaseException:
     )
 
 
-def _keys(plan: RegionPlan, parameters: BuildParameters, sources: Sources) -> dict[str, str]:
-    """Scene id to scene key of all matched candidates of a region."""
-    names = (sources.lr_name, sources.hr_name)
-    columns = ["scene_id", "bounds", "naip_items", "sentinel2_items"]
-    version = parameters_key(parameters)
-    rows = pq.read_table(readable(plan.matched), columns=columns).to_pylist()
-    marks = item_marks(pq.read_table(readable(plan.items)))
-    return {str(row["scene_id"]): scene_key(row, version, names, marks) for row in rows}
-
-
-def _fetch(
-    client: Client,
-    root: Place,
+def _accounts(
+    request: BuildRequest,
     jobs: list[RegionJob],
     plans: dict[str, RegionPlan],
     keys: dict[str, dict[str, str]],
-    *,
-    patience: Patience,
-    telling: Telling,
-) -> Tally:
-    """Ask for the images of every scene that is not finished; gives the faults that were met."""
-    journal = Journal(root)
-    Receipts(journal).note()
-    receipts = Receipts(journal).load()
-    at_hand = available(root, receipts)
-    finished = at_hand | set(values(where(receipts, "outcome", {"rejected"}), "scene_key"))
-    tasks: list[Batch] = []
-    for job in jobs:
-        missing = {name: key for name, key in keys[job.region].items() if key not in finished}
-        plan = plans[job.region]
-        matched = pq.read_table(readable(plan.matched)).select(MATCHED.names).cast(MATCHED.schema)
-        items = pq.read_table(readable(plan.items)).select(ITEMS.names).cast(ITEMS.schema)
-        for rows, named in batches(matched, items, missing):
-            ids = [str(name) for name in values(rows, "scene_id")]
-            tasks.append(
-                Batch(
-                    region=job.region,
-                    keys={name: missing[name] for name in ids},
-                    matched=rows,
-                    items=named,
-                    sources=job.sources,
-                    parameters=job.parameters,
-                    journal=job.journal,
-                    patience=patience,
-                    workplace=job.workplace,
-                )
-            )
-    asked = {name for task in tasks for name in task.keys}
-    anew = asked & set(values(where_not(receipts, "outcome", {"failed"}), "scene_id"))
-    again = f", {len(anew):,} of them anew: parameters, items or software have changed" if anew else ""
-    return _run_batches(client, journal, tasks, Watch(patience.hopeless_batches), telling, again=again)
-
-
-def _run_batches(
-    client: Client, journal: Journal, tasks: list[Batch], watch: Watch, telling: Telling, *, again: str
-) -> Tally:
-    """Run the batches.
-
-    Raises:
-        SourcesDownError: one after the other fails altogether.
-        OSError: the data set cannot be written.
-    """
-    total = sum(len(task.keys) for task in tasks)
-    with (
-        telling.stage("imagery", total, "scenes", f"{total:,} scenes to fetch{again}") as told,
-        noting(journal) as notes,
-    ):
-        for batch, result in run(client, fetch, tasks, scene_by_scene):
-            fetched = _committed(batch, result, notes)
-            told.advance(len(batch.keys), kept=fetched.kept, rejected=fetched.rejected, failed=fetched.failed)
-            watch.tally.add(fetched.tally)
-            watch.note(kept=fetched.kept, failed=fetched.failed, cause=fetched.cause)
-    return watch.tally
-
-
-def _committed(batch: Batch, result: Fetched | TaskFailure, notes: Notes) -> Fetched:
-    """What came of a batch, once the journal holds it."""
-    if isinstance(result, TaskFailure):
-        if isinstance(result.cause, FATAL):
-            raise result.cause
-        names = ", ".join(batch.keys)
-        _LOG.warning("%s failed: %s", names, result.cause, exc_info=result.cause)
-        fetched = give_up(batch, result.cause)
-    else:
-        fetched = result
-    path = fetched.path
-    if fetched.fragment is not None:
-        path = batch.journal.write_fragment(fetched.fragment)
-    if path is not None:
-        notes.add(path, fetched.receipts)
-    return fetched
+    extracts: dict[str, Extract],
+) -> list[Account]:
+    """Everything that is known of each region once its scenes have been asked for."""
+    receipts = Receipts(Journal(request.root)).load()
+    return [
+        _account(
+            request,
+            job,
+            plans[job.region],
+            keys[job.region],
+            extract=extracts[job.region],
+            receipts=receipts,
+        )
+        for job in jobs
+    ]
 
 
 def _account(
@@ -376,10 +282,7 @@ def _account(
     extract: Extract,
     receipts: pa.Table,
 ) -> Account:
-    """Everything that is known of a region once its scenes have been asked for."""
     mine = where(receipts, "scene_key", keys.values())
-    lr = "synthetic" if request.lr_source == "synthetic" else "sentinel-2"
-    hr = "synthetic" if request.hr_source == "synthetic" else "naip"
     return Account(
         plan=plan,
         keys=keys,
@@ -392,7 +295,7 @@ def _account(
             "lr_items": job.sources.lr_catalogue,
             "hr_items": job.sources.hr_catalogue,
         },
-        licences=tuple(sorted({extract.licence, lr, hr})),
+        licences=tuple(sorted({extract.licence, *request.imagery_licences})),
     )
 
 

@@ -1,181 +1,53 @@
-"""The commands that build: classes, world, plan, candidates, coverage, build, status."""
+"""The commands that build and look after a data set; `classes` stands in a file of its own."""
 
-import os
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gl10m.cli import EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_USAGE, EXIT_VERIFICATION, root_option
+from gl10m.cli import EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_VERIFICATION, root_option
+from pipelines.class_cli import classes
+from pipelines.options import (
+    FILE,
+    FOLDER,
+    Listed,
+    catalogue_options,
+    class_map_option,
+    config_option,
+    flat,
+    limit_option,
+    options_of_build,
+    osm_option,
+    refuse_if_locked,
+    request_of,
+    source_option,
+    stac_url_option,
+    states_option,
+)
 
 if TYPE_CHECKING:
     from gl10m.storage.place import Place
-    from pipelines.inputs import BuildRequest
 
-
-class Listed(click.ParamType[tuple[str, ...]]):
-    """Values by commas or by repetition: --states CA,TX is --states CA --states TX."""
-
-    name = "list"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - click's signature
-        param: click.Parameter | None,  # noqa: ARG002 - click's signature
-        ctx: click.Context | None,  # noqa: ARG002 - click's signature
-    ) -> tuple[str, ...]:
-        """Split one argument."""
-        if isinstance(value, tuple):
-            return value
-        return tuple(part.strip() for part in str(value).split(",") if part.strip())
-
-
-_FILE = click.Path(dir_okay=False, path_type=Path)
-
-
-class InputFile(click.ParamType[Path]):
-    """A file, or an object of a bucket, which is copied to this machine."""
-
-    name = "file or address"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - click's signature
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Path:
-        """Read one argument."""
-        from gl10m.storage.address import is_address
-        from gl10m.storage.place import cached, object_at
-
-        if isinstance(value, str) and is_address(value):
-            return cached(object_at(value))
-        return Path(os.fsdecode(_FILE.convert(value, param, ctx)))
-
-
-_INPUT = InputFile()
-_FOLDER = click.Path(file_okay=False, path_type=Path)
-_SOURCES = click.Choice(["planetary-computer", "earth-engine", "stac", "synthetic"])
-
-_states_option = click.option(
-    "--states",
-    type=Listed(),
-    multiple=True,
-    required=True,
-    help="State codes: CA,TX. With --osm, any two letters.",
-)
-_osm_option = click.option(
-    "--osm",
-    type=str,
-    multiple=True,
-    help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s), s3, gs or az address: FILE for one "
-    "state, CODE=FILE for several. Without it the states' extracts are downloaded from Geofabrik, once, "
-    "and kept.",
-)
-_class_map_option = click.option(
-    "--class-map", type=_INPUT, help="Your own class map, a file or s3://...; the 66 classes if not given."
-)
-_source_option = click.option(
-    "--source",
-    type=_SOURCES,
-    default="planetary-computer",
-    show_default=True,
-    help="Where imagery comes from. earth-engine needs `earthengine authenticate`, or a service account's "
-    "key in GOOGLE_APPLICATION_CREDENTIALS, and a project in EARTHENGINE_PROJECT: docs/earth-engine.md.",
-)
-_stac_url_option = click.option("--stac-url", help="Address of the STAC API for --source stac.")
-_collection_options = (
-    click.option(
-        "--naip-collection", default="naip", show_default=True, help="Collection of NAIP at --stac-url."
-    ),
-    click.option(
-        "--sentinel2-collection",
-        default="sentinel-2-l2a",
-        show_default=True,
-        help="Collection of Sentinel-2 L2A at --stac-url; sentinel-2-c1-l2a at Earth Search.",
-    ),
-    click.option(
-        "--items",
-        multiple=True,
-        help="stac-geoparquet file or folder, or its http(s) address, in place of searches: FILE for both "
-        "sensors, naip=FILE or sentinel-2=FILE for one.",
-    ),
-)
-_limit_option = click.option(
-    "--limit", type=click.IntRange(1), help="At most this many scenes a state, chosen by identity."
-)
-_config_option = click.option("--config", type=_INPUT, help="TOML with a section for each stage.")
-
-
-def _catalogue_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Where items are looked for."""
-    for option in reversed(_collection_options):
-        command = option(command)
-    return command
-
-
-def _flat(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.upper() for value in values for part in value))
-
-
-_build_options = (
-    _source_option,
-    click.option("--lr-source", type=_SOURCES, help="Another source for Sentinel-2 alone."),
-    click.option("--hr-source", type=_SOURCES, help="Another source for NAIP alone."),
-    _stac_url_option,
-    _catalogue_options,
-    _osm_option,
-    _class_map_option,
-    _config_option,
-    click.option(
-        "--workers", type=click.IntRange(1), help="Worker processes on this machine; one a core by default."
-    ),
-    click.option(
-        "--scheduler",
-        help="A running Dask cluster instead: its address, tcp://host:8786 or tls://host:8786, or the file "
-        "of `dask scheduler --scheduler-file`. Recipes for Slurm, Kubernetes and ssh: docs/clusters.md.",
-    ),
-    _limit_option,
-)
-
-
-def _options_of_build(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What a build is asked for, all but the states."""
-    for option in reversed(_build_options):
-        command = option(command)
-    return command
-
-
-def _request(root: "Place", asked: dict[str, Any]) -> "BuildRequest":
-    """What a build was asked for, from the options of its command."""
-    from pipelines.inputs import BuildRequest
-
-    return BuildRequest(
-        root=root,
-        regions=_flat(asked["states"]),
-        source=asked["source"],
-        lr_source=asked["lr_source"] or asked["source"],
-        hr_source=asked["hr_source"] or asked["source"],
-        stac_url=asked["stac_url"],
-        naip_collection=asked["naip_collection"],
-        sentinel2_collection=asked["sentinel2_collection"],
-        items=asked["items"],
-        osm=asked["osm"],
-        class_map=asked["class_map"],
-        config=asked["config"],
-        workers=asked["workers"],
-        scheduler=asked["scheduler"],
-        limit=asked["limit"],
-        dry_run=asked["dry_run"],
-    )
+__all__ = [
+    "build",
+    "candidates",
+    "classes",
+    "compact",
+    "coverage",
+    "plan",
+    "repair",
+    "status",
+    "trace",
+    "world",
+]
+"""What `pyproject.toml` names as commands."""
 
 
 @click.command()
-@_states_option
-@_options_of_build
+@states_option
+@options_of_build
 @click.option("--dry-run", is_flag=True, help="Stop before any pixel is read and print the plan of the rest.")
 @root_option
 def build(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
@@ -198,11 +70,12 @@ def build(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands ov
         --sentinel2-collection sentinel-2-c1-l2a
       gl10m build --states ME --items naip=naip.parquet --items sentinel-2=s2/
     """
+    refuse_if_locked(root)
     from pipelines.build import build as run_build
     from pipelines.execution.redaction import Guarded, redact
     from pipelines.execution.tasks import terminated_as_interrupted
 
-    request = _request(root, asked)
+    request = request_of(root, asked)
     try:
         with terminated_as_interrupted():
             report = Guarded(run_build)(request)
@@ -224,10 +97,10 @@ def build(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands ov
     required=True,
     help="OSM file (.osm.pbf, .osm, .osm.gz, .osm.bz2) or its http(s), s3, gs or az address.",
 )
-@click.option("--out", type=_FILE, help="GeoParquet of candidates; OSM.candidates.parquet if not given.")
+@click.option("--out", type=FILE, help="GeoParquet of candidates; OSM.candidates.parquet if not given.")
 @click.option("--state", default="XX", show_default=True, help="Two letters that stand in the scene ids.")
-@_class_map_option
-@_config_option
+@class_map_option
+@config_option
 @click.option(
     "--compare-presets",
     is_flag=True,
@@ -256,125 +129,10 @@ def candidates(
     )
 
 
-@click.group()
-def classes() -> None:
-    """List, explain, check and count the classes and the OSM tags that mean them.
-
-    \b
-    Examples:
-      gl10m classes list
-      gl10m classes explain leisure=golf_course
-      gl10m classes check my-classes.toml
-      gl10m classes report maine.osm.pbf
-    """
-
-
-@classes.command("list")
-@_class_map_option
-def list_classes(class_map: Path | None) -> None:
-    """List the classes with their number, kind and count in the paper.
-
-    \b
-    Example:
-      gl10m classes list
-    """
-    from gl10m.scene.class_map import ClassMap
-
-    found = ClassMap.bundled() if class_map is None else ClassMap.from_file(class_map)
-    for concept in found.concepts:
-        count = "" if concept.paper_count is None else f"{concept.paper_count:,}"
-        click.echo(f"{concept.id:>3}  {concept.name:<18} {concept.kind:<11} {count:>7}")
-
-
-@classes.command("explain")
-@click.argument("tags", nargs=-1, required=True)
-@_class_map_option
-@click.option(
-    "--area",
-    type=click.FloatRange(0, max_open=True, max=1e15),
-    default=10_000.0,
-    show_default=True,
-    help="Area of the object, square metres.",
-)
-@click.option("--relation", is_flag=True, help="The object is a multipolygon relation, not a closed way.")
-def explain_classes(tags: tuple[str, ...], class_map: Path | None, area: float, *, relation: bool) -> None:
-    """Say which classes an object with these tags belongs to, and why not others.
-
-    \b
-    Example:
-      gl10m classes explain natural=water water=lake --area 60000
-    """
-    from gl10m.scene.class_map import ClassMap
-
-    found = ClassMap.bundled() if class_map is None else ClassMap.from_file(class_map)
-    pairs = [tag.partition("=") for tag in tags]
-    if any(not key or not sign for key, sign, _ in pairs):
-        raise click.BadParameter("a tag is KEY=VALUE, such as leisure=golf_course", param_hint="TAGS")
-    asked = {key: value for key, _, value in pairs}
-    explanations = found.explain(asked, closed_way=not relation, area_m2=area)
-    if not explanations:
-        click.echo("no class: no rule begins with one of these tags")
-    for explanation in explanations:
-        verdict = "yes" if explanation.accepted else "no "
-        click.echo(f"{verdict} {explanation.concept.name}: {explanation.words}")
-
-
-@classes.command("check")
-@click.argument("file", type=_FILE)
-def check_classes(file: Path) -> None:
-    """Check a class map of your own; errors name the class and the line, one a line.
-
-    \b
-    Example:
-      gl10m classes check my-classes.toml
-    """
-    from gl10m.scene.class_map import ClassMap, ClassMapError
-
-    try:
-        found = ClassMap.from_file(file)
-    except ClassMapError as error:
-        click.echo(str(error), err=True)
-        raise click.exceptions.Exit(EXIT_USAGE) from None
-    click.echo(f"{file}: {len(found)} classes, digest {found.digest[:12]}")
-
-
-@classes.command("schema")
-def classes_schema() -> None:
-    """Print the form of a class map as JSON schema, for editors that check TOML while you type.
-
-    \b
-    Example:
-      gl10m classes schema > class-map.schema.json
-    """
-    import json
-
-    from gl10m.scene.class_map_file import json_schema
-
-    click.echo(json.dumps(json_schema(), indent=2))
-
-
-@classes.command("report")
-@click.argument("files", nargs=-1, required=True, type=_FILE)
-@_class_map_option
-def report_classes(files: tuple[Path, ...], class_map: Path | None) -> None:
-    """Count the polygons of each class in OSM files, and say why a class has none.
-
-    \b
-    Example:
-      gl10m classes report maine.osm.pbf bangor.osm.gz
-      gl10m classes report maine.osm.pbf --class-map my-classes.toml
-    """
-    from pipelines import class_report
-    from pipelines.inputs import read_class_map
-
-    chosen = read_class_map(class_map)
-    click.echo(class_report.as_text([class_report.count(file, chosen) for file in files], chosen))
-
-
 @click.command()
-@_states_option
-@_config_option
-@_limit_option
+@states_option
+@config_option
+@limit_option
 @root_option
 def plan(states: tuple[tuple[str, ...], ...], config: Path | None, limit: int | None, root: "Place") -> None:
     """Print what a build will cost, by state: searches, requests, bytes, hours, disk. Nothing is fetched.
@@ -389,16 +147,16 @@ def plan(states: tuple[tuple[str, ...], ...], config: Path | None, limit: int | 
     from pipelines import config as configuration
     from pipelines.plan import describe
 
-    click.echo(describe(_flat(states), root, configuration.load(config), limit))
+    click.echo(describe(flat(states), root, configuration.load(config), limit))
 
 
 @click.command()
-@_states_option
-@_source_option
-@_stac_url_option
-@_catalogue_options
-@_osm_option
-@_config_option
+@states_option
+@source_option
+@stac_url_option
+@catalogue_options
+@osm_option
+@config_option
 @root_option
 def coverage(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
     """Print the ground that each sensor shows: area, items, first and last day.
@@ -420,8 +178,7 @@ def coverage(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands
 
     request = BuildRequest(
         root=root,
-        regions=_flat(asked["states"]),
-        source=asked["source"],
+        regions=flat(asked["states"]),
         lr_source=asked["source"],
         hr_source=asked["source"],
         stac_url=asked["stac_url"],
@@ -479,8 +236,8 @@ def status(root: "Place", *, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--osm", type=_FILE, required=True, help="OSM file to render.")
-@click.option("--out", type=_FOLDER, required=True, help="Folder of the world.")
+@click.option("--osm", type=FILE, required=True, help="OSM file to render.")
+@click.option("--out", type=FOLDER, required=True, help="Folder of the world.")
 @click.option("--state", default="XX", show_default=True, help="Two letters that stand in the item ids.")
 @click.option(
     "--bounds",
@@ -496,7 +253,7 @@ def status(root: "Place", *, as_json: bool) -> None:
     show_default=True,
     help="Quarter quads of NAIP at most, some 5.5 x 7 km, 5 CPU seconds and 65 MB each.",
 )
-@_class_map_option
+@class_map_option
 def world(
     *,
     osm: Path,
@@ -509,7 +266,7 @@ def world(
     """Render imagery and a STAC catalogue from any OSM file.
 
     Each class gets ground that looks different at 1 m, so that pixels, labels and geometry agree. Serve the
-    folder with scripts/local_servers.py and build from it with --source stac.
+    folder with `python -m scripts.local_servers` and build from it with --source stac.
 
     \b
     Example:
@@ -530,7 +287,7 @@ def world(
     multiple=True,
     help="With the other options of the build that made the data set: lost scenes are then fetched again.",
 )
-@_options_of_build
+@options_of_build
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
 @root_option
 def repair(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
@@ -550,7 +307,7 @@ def repair(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands o
     from pipelines import repair as mending
     from pipelines.inputs import read_class_map
 
-    request = replace(_request(root, asked), dry_run=False) if _flat(asked["states"]) else None
+    request = replace(request_of(root, asked), dry_run=False) if flat(asked["states"]) else None
     class_map = read_class_map(asked["class_map"])
     report = mending.repair(root, class_map, request, dry_run=asked["dry_run"])
     click.echo(str(report))
@@ -571,6 +328,7 @@ def compact(root: "Place", parts: tuple[str, ...]) -> None:
     Example:
       gl10m compact --root all sacramento yolo s3://bucket/texas
     """
+    refuse_if_locked(root)
     from gl10m.storage.place import place_of
     from pipelines import compaction
 

@@ -21,14 +21,17 @@ from gl10m.scene.rejection import STAGES, Reason
 from gl10m.storage.place import Place
 from gl10m.store.index import IndexedShard, index_shard, write_index
 from gl10m.store.layout import PlannedShard, StoreError, index_path, plan_shards
-from gl10m.store.reader import EVERY_IMAGE, DataSetNotFoundError, open_index, regions_of
+from gl10m.store.reader import EVERY_IMAGE
+from gl10m.store.region_index import DataSetNotFoundError, open_index, regions_of
 from gl10m.store.shard import write_shard
 from pipelines.execution.fragments import RECEIPTS, Receipts
-from pipelines.execution.journal import Journal, Publication, transaction_in
+from pipelines.execution.journal import Journal
 from pipelines.execution.lock import WORK, locked
-from pipelines.part import Making, Part, class_map_of, making_in, read_part, written
-from pipelines.publish import CONTENT, DECLARED, ordered
+from pipelines.execution.publication import Publication, transaction_in
+from pipelines.part import Making, Part, class_map_of, making_in, making_metadata, read_part
+from pipelines.publish import DECLARED, ordered
 from pipelines.region import named_items
+from pipelines.shards import CONTENT
 
 LAST = STAGES[-1]
 """Stage at which a scene that several parts have is let go but once."""
@@ -114,7 +117,7 @@ def _compact_region(root: Place, parts: list[Part], class_map: str, names: Seque
     making = parts[0].making
     for part in parts[1:]:
         making = making.joined(part.making)
-    about = written({region: making}, class_map)
+    about = making_metadata({region: making}, class_map)
     ids = sorted(chosen)
     shards = []
     for planned in plan_shards(region, len(ids)):
@@ -123,7 +126,9 @@ def _compact_region(root: Place, parts: list[Part], class_map: str, names: Seque
         transaction.upload()
     write_index(transaction.stage(f"index/{region}.arrow"), shards)
     makings = {**_other_makings(root, region), region: making}
-    _stage_manifests(root, parts, chosen, shards, written(makings, class_map), transaction=transaction)
+    _stage_manifests(
+        root, parts, chosen, shards, making_metadata(makings, class_map), transaction=transaction
+    )
     _stage_receipts(root, region, parts, chosen, transaction)
     planned_names = {shard.file.name for shard in shards}
     before = {path.name for path in (root / "data").glob(f"{region}-*.parquet")}

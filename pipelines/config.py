@@ -75,6 +75,15 @@ def load(path: Path | None) -> BuildParameters:
     return _validated(_ADAPTER, sections, path, ())
 
 
+def recorded(values: Any) -> BuildParameters:  # noqa: ANN401 - what a manifest's metadata hold
+    """The parameters that `BuildParameters.record` wrote down.
+
+    Raises:
+        ValueError: they are none.
+    """
+    return _ADAPTER.validate_python(values)
+
+
 def load_patience(path: Path | None) -> Patience:
     """How the network is asked: the section [network] of the same file.
 
@@ -93,7 +102,7 @@ def _sections(path: Path | None) -> dict[str, Any]:
         raise FileNotFoundError(f"no configuration file at {path}. Check the path given with --config.")
     try:
         sections = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
         raise ConfigurationError(f"{path} is not TOML: {error}") from error
     except RecursionError:
         raise ConfigurationError(f"{path} is no configuration: its values are nested without end") from None

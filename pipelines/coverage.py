@@ -111,11 +111,7 @@ def _provenance(
     for region, extract in extracts.items():
         inputs |= {f"{region}.{name}": value for name, value in extract.provenance.items()}
         configuration[region] = {"coverage": parameters.record()["coverage"]}
-        licences |= {
-            extract.licence,
-            "synthetic" if request.lr_source == "synthetic" else "sentinel-2",
-            "synthetic" if request.hr_source == "synthetic" else "naip",
-        }
+        licences |= {extract.licence, *request.imagery_licences}
     made_with = {**json.loads(about.get("gl10m.software", "{}")), **dict.fromkeys(extracts, software())}
     return Provenance(
         configuration=configuration,

@@ -8,7 +8,8 @@ from gl10m.scene.class_map import ClassMap
 from gl10m.scene.states import REGION_CODE, states
 from gl10m.storage.address import is_address
 from gl10m.storage.cache import cache_folder
-from gl10m.storage.place import Place, cached, object_at
+from gl10m.storage.contents import cached
+from gl10m.storage.place import Place, object_at
 from pipelines.execution.journal import key_of
 from pipelines.execution.lock import WORK
 from pipelines.region import Sources
@@ -50,22 +51,33 @@ class BuildRequest:
     """What `gl10m build` was asked for."""
 
     root: Place
+    """The data set."""
     regions: tuple[str, ...]
-    source: str = "planetary-computer"
+    """Region codes."""
     lr_source: str = "planetary-computer"
+    """Source of Sentinel-2."""
     hr_source: str = "planetary-computer"
+    """Source of NAIP."""
     stac_url: str | None = None
+    """Root of the STAC API where a source is "stac"."""
     naip_collection: str = "naip"
     sentinel2_collection: str = "sentinel-2-l2a"
     items: tuple[str, ...] = ()
     """Files of items in place of searches: FILE for both sensors, SENSOR=FILE for one."""
     osm: tuple[str, ...] = ()
+    """OSM files or their addresses: FILE for one region, CODE=FILE for several."""
     class_map: Path | None = None
+    """The user's class map; the bundled one if None."""
     config: Path | None = None
+    """TOML with a section for each stage."""
     workers: int | None = None
+    """Worker processes on this machine; one a core if None."""
     scheduler: str | None = None
+    """A running Dask cluster instead: its address, or its scheduler file."""
     limit: int | None = None
+    """Scenes of a region at most; all if None."""
     dry_run: bool = False
+    """Whether to stop before any pixel is read."""
 
     @property
     def world(self) -> Path:
@@ -78,6 +90,13 @@ class BuildRequest:
     def synthetic(self) -> bool:
         """Whether the demo world stands in for any source."""
         return "synthetic" in {self.lr_source, self.hr_source}
+
+    @property
+    def imagery_licences(self) -> frozenset[str]:
+        """Terms of the imagery, as keys of `gl10m.manifest.provenance.LICENCES`."""
+        lr = "synthetic" if self.lr_source == "synthetic" else "sentinel-2"
+        hr = "synthetic" if self.hr_source == "synthetic" else "naip"
+        return frozenset({lr, hr})
 
     @property
     def collections(self) -> dict[Sensor, str]:

@@ -11,11 +11,12 @@ import gl10m
 from gl10m.manifest import parquet
 from gl10m.manifest.columns import values, where
 from gl10m.manifest.provenance import digest
-from gl10m.manifest.schema import CANDIDATES, COVERAGE, FUNNEL, ITEMS, REJECTIONS, SCENES
+from gl10m.manifest.schema import BUILD_MANIFESTS, ITEMS
 from gl10m.storage.place import Place
 from gl10m.store.byte_source import byte_source
 from gl10m.store.layout import StoreError, index_path
-from gl10m.store.reader import RegionIndex, RegionReader, open_index, regions_of
+from gl10m.store.reader import RegionReader
+from gl10m.store.region_index import RegionIndex, open_index, regions_of
 from pipelines.execution.fragments import Receipts
 from pipelines.execution.journal import Journal
 from pipelines.publish import MixedClassMapError
@@ -72,7 +73,7 @@ def read_part(root: Place, region: str) -> Part:
     reader = RegionReader(index, byte_source(root))
     reader.check_shards()
     tables = {}
-    for declared in (SCENES, CANDIDATES, REJECTIONS, ITEMS, COVERAGE, FUNNEL):
+    for declared in BUILD_MANIFESTS:
         rows = parquet.read(root / "manifests" / f"{declared.name}.parquet", declared)
         tables[declared.name] = rows if declared is ITEMS else where(rows, "state", {region})
     if values(tables["scenes"], "scene_id") != index.scene_ids:
@@ -136,7 +137,7 @@ def making_of(region: str, about: Mapping[str, str], shards: Iterable[str]) -> M
     return made.joined(Making(parts=(), builds=tuple(builds), licences={}))
 
 
-def written(makings: Mapping[str, Making], class_map: str) -> dict[str, str]:
+def making_metadata(makings: Mapping[str, Making], class_map: str) -> dict[str, str]:
     """Metadata of a manifest or a shard; those of a region of one build read as its own build wrote them.
 
     Args:

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 
 from gl10m.report.funnel import published
 from gl10m.scene.states import states
-from gl10m.storage.place import Place, below, readable
+from gl10m.storage.contents import readable
+from gl10m.storage.place import Place, below
 from pipelines.config import BuildParameters
 from pipelines.execution.fragments import Receipts
 from pipelines.execution.journal import Journal

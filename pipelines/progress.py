@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gl10m.manifest import parquet
-from gl10m.manifest.columns import values, where_not
 from gl10m.report import funnel
 from gl10m.scene.rejection import STAGES
-from gl10m.storage.place import Place, below, readable
+from gl10m.storage.contents import readable
+from gl10m.storage.place import Place, below
 from pipelines.execution.fragments import Receipts, answered
 from pipelines.execution.journal import Journal
 from pipelines.execution.lock import is_locked
@@ -97,7 +97,7 @@ def look(root: Place) -> Progress:
         )
     running = is_locked(root)
     receipts = Receipts(journal)
-    loaded = receipts.load()
+    loaded = receipts.outcomes()
     folders = below(journal.folder / "stages", "[A-Z][A-Z]")
     log = log_path(root)
     return Progress(
@@ -122,10 +122,17 @@ def describe(root: Place) -> str:
     return "\n".join(lines)
 
 
-def _region(folder: Place, asked: pa.Table | None, receipts: pa.Table) -> RegionProgress:
-    mine = receipts.slice(0, 0) if asked is None else answered(receipts, asked)
-    counts = Counter(str(outcome) for outcome in values(mine, "outcome"))
-    reasons = Counter(str(reason) for reason in values(where_not(mine, "outcome", {"kept"}), "reason"))
+def _region(folder: Place, asked: "pa.ChunkedArray[Any] | None", outcomes: pa.Table) -> RegionProgress:
+    mine = outcomes.slice(0, 0) if asked is None else answered(outcomes, asked)
+    counts, reasons = Counter[str](), Counter[str]()
+    told = ["outcome", "reason"]
+    counted = (
+        mine.group_by(told).aggregate([([], "count_all")]).sort_by([(name, "ascending") for name in told])
+    )
+    for row in counted.to_pylist():
+        counts[row["outcome"]] += row["count_all"]
+        if row["outcome"] != "kept":
+            reasons[str(row["reason"])] += row["count_all"]
     stages = _stages(folder)
     return RegionProgress(
         state=folder.name,

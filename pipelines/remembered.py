@@ -8,19 +8,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gl10m.manifest import parquet
-from gl10m.manifest.columns import values, where
+from gl10m.manifest.columns import paired, values, where
+from gl10m.manifest.outcome import Outcome
 from gl10m.manifest.schema import CANDIDATES, FUNNEL, ITEMS, SCENES
 from gl10m.scene.class_map import ClassMap
-from gl10m.scene.rejection import STAGES
-from gl10m.storage.place import Place, below, readable
+from gl10m.scene.rejection import PLACE_STAGES
+from gl10m.storage.contents import readable
+from gl10m.storage.place import Place, below
 from gl10m.store.layout import SHARDS
+from pipelines.account import Account
 from pipelines.execution.fragments import Receipts
 from pipelines.execution.journal import Journal
-from pipelines.publish import IMAGE_STAGES, Account
-from pipelines.region import RegionPlan
-
-PLACE_STAGES = STAGES[: STAGES.index(IMAGE_STAGES[0])]
-"""Stages before the images, in order."""
+from pipelines.region import RegionPlan, count
 
 
 class UnknownBuildError(ValueError):
@@ -49,9 +48,7 @@ def remembered(root: Place, class_map: ClassMap) -> list[Account]:
 
 
 def _account(root: Place, journal: Journal, region: str, receipts: pa.Table, class_map: ClassMap) -> Account:
-    keys_table = _read(_only(journal, region, "keys-*.parquet"))
-    names = [str(name) for name in values(keys_table, "scene_id")]
-    keys = dict(zip(names, map(str, values(keys_table, "scene_key")), strict=True))
+    keys = paired(_read(_only(journal, region, "keys-*.parquet")), "scene_id", "scene_key")
     if set(keys.values()) != set(values(receipts, "scene_key")):
         raise UnknownBuildError(f"its tables of {region} are of another build than the published one")
     about = _about(root, region)
@@ -72,23 +69,11 @@ def _account(root: Place, journal: Journal, region: str, receipts: pa.Table, cla
 def _plan(journal: Journal, region: str) -> RegionPlan:
     counts, dropped = [], []
     for stage in PLACE_STAGES:
-        kept, lost = (
-            _only(journal, region, f"{stage}-*.kept.parquet"),
-            _only(journal, region, f"{stage}-*.dropped.parquet"),
-        )
-        dropped.append(lost)
-        outcomes = values(_read(lost), "outcome")
-        rows = _read(kept).num_rows
-        counts.append(
-            {
-                "stage": stage,
-                "state": region,
-                "read": rows + len(outcomes),
-                "kept": rows,
-                "rejected": outcomes.count("rejected"),
-                "failed": outcomes.count("failed"),
-            }
-        )
+        paths = [_only(journal, region, f"{stage}-*.{part}.parquet") for part in ("kept", "dropped")]
+        kept, lost = map(_read, paths)
+        outcome = Outcome(stage=stage, read=kept.num_rows + lost.num_rows, kept=kept, dropped=lost)
+        counts.append(count(outcome, region))
+        dropped.append(paths[1])
     return RegionPlan(
         region=region,
         counts=tuple(counts),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from gl10m.manifest import parquet
-from gl10m.manifest.columns import values, where
+from gl10m.manifest.columns import paired, values, where
 from gl10m.manifest.schema import SCENES
 from gl10m.scene.class_map import ClassMap
 from gl10m.storage import register
@@ -22,15 +22,17 @@ from gl10m.store.index import write_index
 from gl10m.store.integrity import verify
 from gl10m.store.layout import INDEXES, SHARDS, ShardName, StoreError, index_path
 from gl10m.store.problem import FOREIGN, SPLIT_REMEDY, UNNAMED, Problem
-from gl10m.store.reader import DataSetNotFoundError, RegionIndex, open_index, regions_of
+from gl10m.store.region_index import DataSetNotFoundError, RegionIndex, open_index, regions_left
 from pipelines.build import build
 from pipelines.execution.fragments import Receipts
-from pipelines.execution.journal import Journal, transaction_in
+from pipelines.execution.journal import Journal
 from pipelines.execution.lock import locked
+from pipelines.execution.publication import transaction_in
 from pipelines.inputs import BuildRequest
-from pipelines.publish import available, publish
+from pipelines.publish import publish
 from pipelines.remembered import UnknownBuildError, remembered
 from pipelines.salvage import salvage
+from pipelines.shards import available
 
 NOT_OURS = frozenset({FOREIGN, UNNAMED, SPLIT_REMEDY})
 """Remedies that are the user's to choose."""
@@ -127,7 +129,7 @@ def _take_apart(root: Place, problems: list[Problem], report: RepairReport) -> i
 def _index_anew(root: Place, incomplete: set[str]) -> None:
     """Make lost indexes from their shards alone, of regions that have all of them."""
     transaction = transaction_in(root)
-    for region in regions_of(root):
+    for region in regions_left(root):
         shards = below(root / SHARDS, f"{region}-*.parquet")
         whole = bool(shards) and len(shards) == ShardName.parse(shards[0].name).count
         if region not in incomplete and whole and _index_of(root, region) is None:
@@ -151,7 +153,7 @@ def _receipts(journal: Journal) -> pa.Table:
 def _published_keys(journal: Journal) -> Mapping[str, str]:
     """Scene id to scene key of published scenes."""
     kept = where(_receipts(journal), "outcome", {"kept"})
-    return dict(zip(values(kept, "scene_id"), values(kept, "scene_key"), strict=True))
+    return paired(kept, "scene_id", "scene_key")
 
 
 def _listed(root: Place) -> pa.Table | None:
@@ -163,7 +165,7 @@ def _listed(root: Place) -> pa.Table | None:
 
 def _suspects(root: Place, damaged: set[str]) -> Iterator[tuple[Place, RegionIndex | None]]:
     """Shards that may be damaged, with their index if that is whole: of a lost index all of its shards."""
-    for region in regions_of(root):
+    for region in regions_left(root):
         index = _index_of(root, region)
         for path in below(root / SHARDS, f"{region}-*.parquet"):
             if index is None or f"{SHARDS}/{path.name}" in damaged:

@@ -11,11 +11,13 @@ from gl10m.manifest.columns import values, where
 from gl10m.manifest.schema import FETCHED, REJECTIONS, STORED
 from gl10m.scene.grid import TILES
 from gl10m.storage.client import ObjectNotFoundError
-from gl10m.storage.place import Place, at_hand
+from gl10m.storage.contents import at_hand
+from gl10m.storage.place import Place
 from gl10m.store.byte_source import LocalFiles
 from gl10m.store.index import index_shard
 from gl10m.store.layout import StoreError
-from gl10m.store.reader import EVERY_IMAGE, RegionIndex, RegionReader
+from gl10m.store.reader import EVERY_IMAGE, RegionReader
+from gl10m.store.region_index import RegionIndex
 from gl10m.store.shard import open_shard, read_group
 from pipelines.execution.fragments import make_fragment
 from pipelines.execution.journal import Journal

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,10 @@ from urllib.parse import urlsplit
 import dask
 from distributed import Client, LocalCluster
 from distributed.system import MEMORY_LIMIT
+
+from pipelines.execution import steady_clock
+from pipelines.execution.logbook import LOGGERS
+from pipelines.sources.scratch import scratch_folder
 
 _LOG = logging.getLogger("gl10m")
 
@@ -27,14 +32,15 @@ _UNREACHED = (
 _MOST_BYTES = 1 << 20
 """A scheduler file is a few kilobytes; a longer one is cut, and then is no JSON."""
 
-_LOGGERS = ("gl10m", "pipelines")
-"""What workers say in these logs is heard by the build."""
-
 LEAST_MEMORY = 4 << 30
 """Bytes that a worker may take in any case: the stages before the images need them for a large state."""
 
+_GONE_SECONDS = 5.0
+"""A worker process that is not there for so long is not coming back by itself."""
+
 LOCAL = {
     "distributed.worker.daemon": True,
+    "distributed.worker.preload": [steady_clock.__name__],
     # Dask's clocks look at every thread 100 times and at every event loop 50 times a second: 6 % of the
     # stages' CPU time where a task takes seconds (docs/decisions/0013-engine.md).
     "distributed.worker.profile.enabled": False,
@@ -67,21 +73,26 @@ def cluster(workers: int | None, scheduler: str | Path | None) -> Iterator[Clien
     Raises:
         ClusterUnavailableError: nothing answers at that address.
     """
+    steady_clock.install()
     with contextlib.ExitStack() as stack:
+        # Until the client is closed: it tells at length of a scheduler that it was still looking for.
+        stack.enter_context(_hushed("distributed.client"))
         if scheduler is None:
-            local = stack.enter_context(_local_cluster(workers or os.cpu_count() or 1))
+            number = workers or os.cpu_count() or 1
+            stack.enter_context(_hushed("asyncio"))  # of workers that die while they start
+            local = stack.enter_context(_local_cluster(number, stack.enter_context(scratch_folder())))
+            stack.enter_context(_replacing(local, number))
             client = stack.enter_context(Client(local, set_as_default=False))
         else:
             client = stack.enter_context(_connected(scheduler))
-        for name in _LOGGERS:
+        for name in LOGGERS:  # what workers say is heard by the build
             client.forward_logging(name)
-        stack.enter_context(_hushed("distributed.client"))
         yield client
 
 
 @contextlib.contextmanager
 def _hushed(name: str) -> Iterator[None]:
-    """A log that is silent meanwhile: Dask tells of a lost scheduler by a traceback, the build in a line."""
+    """A log that is silent meanwhile: Dask tells of what it lost by a traceback, the build in a line."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -163,13 +174,15 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _local_cluster(workers: int) -> LocalCluster:
+def _local_cluster(workers: int, folder: Path) -> LocalCluster:
     """Worker processes on this machine.
 
     One thread a process, since GDAL datasets are not shared between threads. The dashboard stays on the
-    loopback; by default Dask would open it to the network.
+    loopback; by default Dask would open it to the network. Workers have their files in a folder that goes
+    with the build: one that is killed while it tidies up leaves some, and only the next cluster would look.
     """
-    with _deaf_children(), dask.config.set(LOCAL):
+    # The setting is for the scheduler; `local_directory` holds for workers that are started later, too.
+    with _deaf_children(), dask.config.set({**LOCAL, "temporary-directory": str(folder)}):
         try:
             return LocalCluster(
                 n_workers=workers,
@@ -177,6 +190,7 @@ def _local_cluster(workers: int) -> LocalCluster:
                 processes=True,
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
+                local_directory=str(folder),
                 memory_limit=max(LEAST_MEMORY, MEMORY_LIMIT // workers),
                 silence_logs=logging.CRITICAL,
             )
@@ -185,6 +199,42 @@ def _local_cluster(workers: int) -> LocalCluster:
                 f"the worker processes did not start ({error}): one was killed, or memory is short. "
                 "Run the same command again, with a smaller --workers if it happens again."
             ) from error
+
+
+@contextlib.contextmanager
+def _replacing(local: LocalCluster, workers: int) -> Iterator[None]:
+    """Start workers meanwhile in the place of those that Dask has given up.
+
+    It starts one again that dies at work, but looks no more after one that dies while it starts: a build
+    whose workers are killed over and over would wait for ever.
+    """
+    over = threading.Event()
+    thread = threading.Thread(target=_replace, args=(local, workers, over), name="replacing", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=_GONE_SECONDS)
+
+
+def _replace(local: LocalCluster, workers: int, over: threading.Event) -> None:
+    gone: dict[object, float] = {}
+    while not over.wait(1):
+        now, known = time.monotonic(), dict(local.workers)
+        gone = {name: gone.get(name, now) for name, nanny in known.items() if not nanny.is_alive()}
+        lost = [name for name, since in gone.items() if now - since > _GONE_SECONDS]
+        if lost or len(known) < workers:
+            # Whatever happens to the new ones while they start is seen at the next look.
+            with contextlib.suppress(Exception), dask.config.set(LOCAL):
+                local.sync(_started_anew, local, lost, workers)
+
+
+async def _started_anew(local: LocalCluster, lost: list[object], workers: int) -> None:
+    _LOG.warning("a worker process died while it started; another one is started")
+    await local.scale_down(lost)
+    local.scale(workers)
+    await local
 
 
 @contextlib.contextmanager

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 
 from gl10m.manifest.columns import values, where
 from gl10m.manifest.schema import FETCHED, REJECTIONS, Column, Table
-from gl10m.storage.place import BucketPath, Place, below, readable
+from gl10m.storage.contents import readable
+from gl10m.storage.place import BucketPath, Place, below
 from pipelines.execution.journal import Journal, key_of
-from pipelines.execution.ledger import FRAGMENT, ROW, noted, placed, sizes_of, write_note
+from pipelines.execution.notes import FRAGMENT, ROW, columns_of, noted, placed, sizes_of, write_note
 
 _KEY = Column("scene_key", pa.string(), "-", "build", "Content key of the scene: place, items, parameters")
 _OUTCOME = Column("outcome", pa.string(), "kept, rejected or failed", "build", "What became of the scene")
@@ -35,6 +36,8 @@ RECEIPTS = Table(
         _DETAIL,
     ),
 )
+
+_COUNTED = pa.schema([column.field() for column in (_KEY, _OUTCOME, _REASON)])
 
 SENSORS = ("naip", "sentinel2")
 """As the columns of MATCHED that hold a scene's items are called."""
@@ -104,51 +107,51 @@ class Receipts:
 
     def load(self) -> pa.Table:
         """All receipts, schema RECEIPTS, one row a scene key; unreadable fragments count as not there."""
-        found = pa.concat_tables([self._fragments().select(RECEIPTS.names), self.published()])
-        # A scene that failed and was fetched by a later run has two receipts: the finished one counts.
-        rank = pc.equal(found["outcome"], pa.scalar("failed"))
-        ordered = (
-            found.append_column("rank", rank)
-            .sort_by([("scene_key", "ascending"), ("rank", "ascending")])
-            .drop_columns(["rank"])
+        return _one_each(pa.concat_tables([self._fragments().select(RECEIPTS.names), self.published()]))
+
+    def outcomes(self) -> pa.Table:
+        """As `load`, with nothing but what it takes to count: columns scene_key, outcome and reason."""
+        names = _COUNTED.names
+        return _one_each(
+            pa.concat_tables([self._fragments(_COUNTED).select(names), self._published(_COUNTED)])
         )
-        keys = ordered["scene_key"].combine_chunks()
-        later = pc.not_equal(keys[1:], keys[:-1]) if len(keys) > 1 else pa.array([], pa.bool_())
-        return ordered.filter(pa.concat_arrays([pa.array([True] * min(len(keys), 1), pa.bool_()), later]))
 
     def note(self) -> None:
         """Note what fragments hold that no note tells of yet, so that the next look need not open them."""
-        _, opened = self._looked_at()
+        _, opened = self._looked_at(RECEIPTS.schema)
         if opened.num_rows:
             write_note(self.journal, opened)
 
-    def _fragments(self) -> pa.Table:
+    def _fragments(self, schema: pa.Schema = RECEIPTS.schema) -> pa.Table:
         """Receipts of all fragments that can be read, with where each lies."""
-        return pa.concat_tables(self._looked_at())
+        return pa.concat_tables(self._looked_at(schema))
 
-    def _looked_at(self) -> tuple[pa.Table, pa.Table]:
+    def _looked_at(self, schema: pa.Schema) -> tuple[pa.Table, pa.Table]:
         """Receipts of the fragments that notes tell of, and of those that had to be opened."""
         sizes = sizes_of(self.journal)
-        known = noted(self.journal, sizes, RECEIPTS.schema)
+        known = noted(self.journal, sizes, schema)
         named = set(pc.unique(known[FRAGMENT]).to_pylist())
         rest = [self.journal.fragments / name for name in sizes if name not in named]
-        opened = ((path, table) for path, table in _all_columns(rest).items() if table is not None)
-        return known, placed(opened, RECEIPTS.schema)
+        opened = ((path, table) for path, table in _receipts_of(rest).items() if table is not None)
+        return known, placed(((path, table.select(schema.names)) for path, table in opened), schema)
 
     def published(self) -> pa.Table:
         """Receipts of the last published build alone, schema RECEIPTS: the shards hold these images."""
-        found = _columns(self.path)
-        return RECEIPTS.empty() if found is None else found
+        return self._published(RECEIPTS.schema)
+
+    def _published(self, schema: pa.Schema) -> pa.Table:
+        found = columns_of(self.path, schema)
+        return schema.empty_table() if found is None else found
 
     def finished(self, region: str) -> Counter[str] | None:
         """How many scenes of the build begun last in a region have which outcome; None if none was begun."""
-        table = self.asked(region)
-        if table is None:
+        keys = self.asked(region)
+        if keys is None:
             return None
-        return Counter(str(outcome) for outcome in values(answered(self.load(), table), "outcome"))
+        return Counter(str(outcome) for outcome in values(answered(self.outcomes(), keys), "outcome"))
 
-    def asked(self, region: str) -> pa.Table | None:
-        """Ids and keys of what the build begun last in a region asks for; None if none was begun."""
+    def asked(self, region: str) -> "pa.ChunkedArray[Any] | None":
+        """Keys of what the build begun last in a region asks for; None if none was begun."""
         found = below(self.journal.folder / "stages" / region, "keys-*.parquet")
         return _read_keys(found[0]) if found else None
 
@@ -160,14 +163,27 @@ class Receipts:
             yield key, self.journal.fragments / name, row
 
 
-def answered(receipts: pa.Table, asked: pa.Table) -> pa.Table:
+def answered(receipts: pa.Table, asked: "pa.ChunkedArray[Any]") -> pa.Table:
     """Those receipts that answer what is asked; of other parameters or sources they do not.
 
     Args:
-        receipts: schema RECEIPTS.
+        receipts: with a column scene_key.
         asked: as of `Receipts.asked`.
     """
-    return receipts.filter(pc.is_in(receipts["scene_key"], asked["scene_key"].combine_chunks()))
+    return receipts.filter(pc.is_in(receipts["scene_key"], asked.combine_chunks()))
+
+
+def _one_each(receipts: pa.Table) -> pa.Table:
+    """Receipts in the order of their keys; the finished one where a later run fetched what had failed."""
+    rank = pc.equal(receipts["outcome"], pa.scalar("failed"))
+    ordered = (
+        receipts.append_column("rank", rank)
+        .sort_by([("scene_key", "ascending"), ("rank", "ascending")])
+        .drop_columns(["rank"])
+    )
+    keys = ordered["scene_key"].combine_chunks()
+    later = pc.not_equal(keys[1:], keys[:-1]) if len(keys) > 1 else pa.array([], pa.bool_())
+    return ordered.filter(pa.concat_arrays([pa.array([True] * min(len(keys), 1), pa.bool_()), later]))
 
 
 class DamagedFragmentError(ValueError):
@@ -205,7 +221,7 @@ def note_keys(journal: Journal, region: str, keys: dict[str, str]) -> None:
     journal.table("keys", region, key_of(named), lambda: table)
 
 
-def account(receipts: pa.Table) -> pa.Table:
+def rejections_of(receipts: pa.Table) -> pa.Table:
     """Receipts of dropped scenes as rows of REJECTIONS."""
     rows = [
         {
@@ -243,33 +259,26 @@ _seen: dict[tuple[str, str], pa.Table | None] = {}
 """Receipts of fragments in buckets, by address and version: each is asked for once."""
 
 
-def _all_columns(paths: Sequence[Place]) -> dict[Place, pa.Table | None]:
+def _receipts_of(paths: Sequence[Place]) -> dict[Place, pa.Table | None]:
     """Receipts of many files, in their order; those in a bucket side by side."""
     if not any(isinstance(path, BucketPath) for path in paths):
-        return {path: _columns(path) for path in paths}
+        return {path: columns_of(path, RECEIPTS.schema) for path in paths}
     with ThreadPoolExecutor(_READ_AT_ONCE) as threads:
         return dict(zip(paths, threads.map(_remembered, paths), strict=True))
 
 
 def _remembered(path: Place) -> pa.Table | None:
     if not isinstance(path, BucketPath):
-        return _columns(path)
+        return columns_of(path, RECEIPTS.schema)
     key = (str(path), path.mark)
     if key not in _seen:
-        _seen[key] = _columns(path)
+        _seen[key] = columns_of(path, RECEIPTS.schema)
     return _seen[key]
 
 
-def _read_keys(path: Place) -> pa.Table | None:
-    try:
-        return pq.read_table(readable(path), page_checksum_verification=True).cast(_KEYS)
-    except (FileNotFoundError, OSError, pa.ArrowException, ValueError):
-        return None
-
-
-def _columns(path: Place) -> pa.Table | None:
+def _read_keys(path: Place) -> "pa.ChunkedArray[Any] | None":
     try:
         with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
-            return file.read(columns=RECEIPTS.names).select(RECEIPTS.names).cast(RECEIPTS.schema)
-    except (FileNotFoundError, OSError, pa.ArrowException, KeyError, ValueError):
+            return file.read(columns=["scene_key"])["scene_key"].cast(pa.string())
+    except (OSError, pa.ArrowException, KeyError, ValueError):
         return None

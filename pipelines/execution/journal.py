@@ -11,39 +11,29 @@ Two kinds of results are kept, both below `<root>/.gl10m/`:
 """
 
 import contextlib
-import os
-import re
-import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gl10m.manifest import seal
 from gl10m.manifest.columns import values
 from gl10m.manifest.outcome import Outcome
 from gl10m.manifest.parquet import TEMPORARY, replacing
 from gl10m.manifest.provenance import digest
-from gl10m.storage.cache import cache_folder
-from gl10m.storage.place import BucketPath, BucketRoot, Place, readable
-from gl10m.storage.register import Entry
+from gl10m.manifest.schema import Table
+from gl10m.storage.contents import readable
+from gl10m.storage.place import BucketPath, Place
 from pipelines.execution.lock import WORK
 
 KEY_LENGTH = 20
 """Hexadecimal digits of a digest that stand in a file name: 80 bits."""
 
 
-_PUBLISHED_NAME = re.compile(r"(data|index|manifests|\.gl10m)/[A-Za-z0-9_-][A-Za-z0-9._-]*")
-"""What a publication may touch; the record on disk could have been altered."""
-
-
 class UnwritableJournalError(OSError):
     """The disk of the journal is full, or refuses to write."""
-
-
-class JournalError(ValueError):
-    """The journal of a data set holds what no build wrote."""
 
 
 def key_of(*parts: object) -> str:
@@ -69,20 +59,48 @@ def written(path: Place) -> Iterator[Path]:
 
 
 def _write(path: Place, table: pa.Table) -> None:
+    about = {**(table.schema.metadata or {}), seal.KEY.encode(): seal.BLANK.encode()}
     with written(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        pq.write_table(
+            table.replace_schema_metadata(about), temporary, compression="zstd", write_page_checksum=True
+        )
+        seal.seal(temporary)
 
 
 def _read(path: Place) -> pa.Table:
-    return pq.read_table(readable(path), page_checksum_verification=True)
+    """The table at `path`, every byte of it as it was written.
+
+    Raises:
+        FileNotFoundError: there is none.
+        SealError: a byte is another: pages have checksums of their own, footers have not.
+        OSError, pa.ArrowException: it cannot be read.
+    """
+    if isinstance(path, Path):
+        seal.check_seal(path)
+    table = pq.read_table(readable(path), page_checksum_verification=True)
+    about = {key: value for key, value in (table.schema.metadata or {}).items() if key != seal.KEY.encode()}
+    return table.replace_schema_metadata(about or None)
 
 
 def _readable(path: Place) -> pa.Table | None:
     """The table at `path`, or None where it is missing or damaged: then its work is simply done again."""
     try:
         return _read(path)
-    except (FileNotFoundError, OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException, seal.SealError):
         return None
+
+
+def declared_table(path: Place, declared: Table) -> pa.Table:
+    """A table of the journal in its declared schema.
+
+    Args:
+        path: where it lies.
+        declared: what it must be.
+
+    Raises:
+        OSError, pa.ArrowException: it cannot be read.
+    """
+    return pq.read_table(readable(path)).select(declared.names).cast(declared.schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,144 +184,3 @@ class Journal:
             return
         for path in self.folder.rglob(f"{TEMPORARY}*"):
             path.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """Publishes many files of a data set at once, or none.
-
-    Files are written into a staging folder. `publish` records the list of renames, then carries it out.
-    A process killed before the record leaves the old data set; one killed after it leaves a record that
-    `recover` finishes.
-    """
-
-    root: Path
-    staged: dict[str, Path] = field(default_factory=dict)
-
-    @property
-    def _folder(self) -> Path:
-        return self.root / WORK / "staging"
-
-    @property
-    def _record(self) -> Path:
-        return self.root / WORK / "commit.txt"
-
-    def stage(self, name: str) -> Path:
-        """Path to write the file that will be `<root>/<name>` once published.
-
-        The names are ours, never taken from the data.
-        """
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.staged[name] = path
-        return path
-
-    def upload(self) -> None:
-        """Nothing: what is staged lies where its place is."""
-
-    def publish(self, obsolete: list[str]) -> None:
-        """Make every staged file part of the data set and delete the obsolete ones.
-
-        Args:
-            obsolete: names below the root that the new data set no longer has.
-        """
-        lines = [f"put\t{name}" for name in sorted(self.staged)]
-        lines += [f"drop\t{name}" for name in sorted(set(obsolete) - set(self.staged))]
-        with replacing(self._record) as temporary:
-            temporary.write_text("\n".join(lines), encoding="utf-8")
-        self.recover()
-
-    def recover(self) -> None:
-        """Finish a publication that was cut short, and clear the staging folder.
-
-        Raises:
-            JournalError: the record names files that no data set has.
-        """
-        if self._record.exists():
-            for line in self._record.read_text(encoding="utf-8").splitlines():
-                verb, _, name = line.partition("\t")
-                if not _PUBLISHED_NAME.fullmatch(name):
-                    raise JournalError(
-                        f"{self._record} asks for a change of {name!r}, which is no file of a data set. "
-                        "Delete the record and build again."
-                    )
-                self._carry_out(verb, name)
-            self._record.unlink()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self.staged.clear()
-
-    def _carry_out(self, verb: str, name: str) -> None:
-        target = self.root / name
-        if verb == "drop":
-            target.unlink(missing_ok=True)
-            return
-        source = self._folder / name
-        if source.exists():  # already renamed where an earlier process was cut short
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with source.open("rb") as file:
-                os.fsync(file.fileno())
-            source.replace(target)
-
-
-class BucketTransaction:
-    """Publishes many files of a data set in a bucket at once, or none.
-
-    Files are put under keys of their own; then the register, by one conditional put, names them. A process
-    killed before that leaves the old data set and some unnamed objects, which `recover` deletes.
-    """
-
-    def __init__(self, root: BucketRoot) -> None:
-        self.root = root
-        self.staged: dict[str, Path] = {}
-        self._uploaded: dict[str, Entry] = {}
-
-    @property
-    def _folder(self) -> Path:
-        return cache_folder() / "staging" / key_of(self.root.address)
-
-    def stage(self, name: str) -> Path:
-        """Path on this machine to write the file that will be `<root>/<name>` once published."""
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.staged[name] = path
-        return path
-
-    def upload(self) -> None:
-        """Put what is staged, so that it takes no room on this machine any more; nobody reads it yet.
-
-        Raises:
-            StorageError: the store refuses, or does not answer.
-        """
-        for name, path in list(self.staged.items()):
-            self._uploaded[name] = self.root.upload(name, path)
-            path.unlink()
-            del self.staged[name]
-
-    def publish(self, obsolete: list[str]) -> None:
-        """Make every staged file part of the data set and drop the obsolete ones.
-
-        Args:
-            obsolete: names below the root that the new data set no longer has.
-
-        Raises:
-            LeaseLostError: another build took over; nothing is changed.
-            StorageError: the store refuses, or does not answer.
-        """
-        self.upload()
-        self.root.commit(self._uploaded, set(obsolete) - set(self._uploaded))
-        self._uploaded.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def recover(self) -> None:
-        """Delete what a publication that was cut short has left."""
-        self.root.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self.staged.clear()
-
-
-Publication = Transaction | BucketTransaction
-
-
-def transaction_in(root: Place) -> Publication:
-    """The way in which files of a data set are published where it lies."""
-    return Transaction(root) if isinstance(root, Path) else BucketTransaction(root.root)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from gl10m.storage.lease import LeaseHeldError, holder_of
+from gl10m.storage.lease import LeaseHeldError, holder_of, refuse_if_held
 from gl10m.storage.place import Place
 
 WORK = ".gl10m"
@@ -26,6 +26,25 @@ class UnwritableRootError(PermissionError):
     """The folder of a data set cannot be made or written."""
 
 
+def check_free(root: Place) -> None:
+    """Look whether another process holds the data set, before an engine is imported and anything is made.
+
+    A command begins with it: what `locked` would refuse after seconds of imports is refused at once. Whoever
+    passes may still be refused by `locked`.
+
+    Raises:
+        BuildLockedError: another process holds it.
+        StorageError: the store of a bucket refuses, or does not answer.
+    """
+    if not isinstance(root, Path):
+        with _lease_told():
+            refuse_if_held(root.root.address)
+        return
+    # What cannot be opened is told by `locked`, if at all.
+    with contextlib.suppress(OSError), (root / WORK / "lock").open() as file:
+        _take(file, fcntl.LOCK_SH, root)
+
+
 @contextlib.contextmanager
 def locked(root: Place) -> Iterator[None]:
     """Hold the data set at `root` for this process.
@@ -39,22 +58,12 @@ def locked(root: Place) -> Iterator[None]:
     """
     if not isinstance(root, Path):
         with contextlib.ExitStack() as stack:
-            try:
+            with _lease_told():
                 stack.enter_context(root.root.held())
-            except LeaseHeldError as error:
-                raise BuildLockedError(str(error)) from None
             yield
         return
     with _lock_file(root) as file:
-        try:
-            _take(file)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read(32).strip() or "unknown"
-            raise BuildLockedError(
-                f"another build (process {holder}) is writing into {root}. Wait for it, or give this build "
-                "another folder with --root."
-            ) from None
+        _take(file, fcntl.LOCK_EX, root)
         # Who holds it is only told to others: a full disk must say so where something is lost.
         with contextlib.suppress(OSError):
             os.ftruncate(file.fileno(), 0)
@@ -62,16 +71,32 @@ def locked(root: Place) -> Iterator[None]:
         yield
 
 
-def _take(file: TextIO) -> None:
-    """Take the lock; who only looks whether it is held, as `is_locked` does, holds it for an instant."""
+@contextlib.contextmanager
+def _lease_told() -> Iterator[None]:
+    """Tell of a lease as of a lock."""
+    try:
+        yield
+    except LeaseHeldError as error:
+        raise BuildLockedError(str(error)) from None
+
+
+def _take(file: TextIO, how: int, root: Path) -> None:
+    """Take the lock; who only looks whether it is held, as `is_locked` does, holds it for an instant.
+
+    Raises:
+        BuildLockedError: another process holds it.
+    """
     for _ in range(_GLANCES):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_GLANCE_SECONDS)
-        else:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, how | fcntl.LOCK_NB)
             return
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(_GLANCE_SECONDS)
+    file.seek(0)
+    holder = file.read(32).strip() or "unknown"
+    raise BuildLockedError(
+        f"another build (process {holder}) is writing into {root}. Wait for it, or give this build another "
+        "folder with --root."
+    )
 
 
 def _lock_file(root: Path) -> TextIO:

@@ -126,7 +126,7 @@ def last(path: Path, event: str | None = None) -> dict[str, Any] | None:
         for line in reversed(_end_of(file)):
             try:
                 said = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(said, dict) and event in {None, said.get("event")}:
                 return said

@@ -5,6 +5,8 @@ import logging
 import re
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
+from gl10m.storage.address import shown
+
 MOST_CHARACTERS = 2048
 """An address longer than this is refused."""
 
@@ -49,9 +51,11 @@ def _taken_apart(address: str) -> str:
         )
     try:
         parts = urlsplit(address)
-        host, secret = parts.hostname, parts.password
+        host, secret, _ = parts.hostname, parts.password, parts.port
     except ValueError as error:
-        raise RefusedAddressError(f"not an address: {redacted(address)!r}") from error
+        raise RefusedAddressError(
+            f"an address has a host and perhaps a port of 0 to 65535; got {redacted(address)!r}"
+        ) from error
     if parts.scheme not in {"http", "https"} or not host:
         raise RefusedAddressError(
             f"only http:// and https:// addresses are read; got {redacted(address)!r}. "
@@ -75,10 +79,7 @@ def passing(address: str) -> bool:
 
 def redacted(address: str) -> str:
     """The address as it may be shown: without query, fragment, user name and password."""
-    bare = re.split(r"[?#]", address, maxsplit=1)[0][:MOST_CHARACTERS]
-    scheme, mark, rest = bare.partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}" if mark else bare
+    return shown(address, MOST_CHARACTERS)
 
 
 def without_queries(text: str) -> str:

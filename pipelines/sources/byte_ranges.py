@@ -22,10 +22,11 @@ import requests.utils
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from pipelines.sources.asset_urls import redacted, unsigned
+from pipelines.sources.asset_urls import RefusedAddressError, redacted, unsigned
 from pipelines.sources.imagery import SourceUnavailableError
 from pipelines.sources.passing import PassingFault, broken, raise_if_passing
 from pipelines.sources.patience import PATIENT, Patience
+from pipelines.sources.reach import Reach, bound
 from pipelines.sources.retrying import DAMAGED, GaveUpError, note_bytes, persist, told_again
 from pipelines.sources.signing import Signer
 
@@ -36,6 +37,9 @@ PIECE_BYTES = 1 << 20
 
 MOST_REDIRECTS = 5
 """Redirects followed for one range."""
+
+_MOST_TOKENS = 20
+"""Tokens that one attempt sees end."""
 
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _EXPIRED = frozenset({401, 403})
@@ -77,6 +81,9 @@ class Ranges:
     patience: Patience = PATIENT
     """How long and how fast ranges are asked for, and how many at the same time."""
 
+    reach: Reach | None = None
+    """Where hrefs and redirects may lead; anywhere where the caller knows them, and named them himself."""
+
     def get(self, href: str, span: Span, *, whole: bool = True) -> Piece:
         """Ask for one range until it comes.
 
@@ -87,9 +94,11 @@ class Ranges:
 
         Raises:
             SourceUnavailableError: it did not come at any attempt.
-            RefusedAddressError: no http or https address.
+            RefusedAddressError: no http or https address, or one beyond the reach; also by a redirect.
         """
         address = unsigned(href)
+        if self.reach is not None:
+            self.reach.check(address)
         try:
             piece = persist(address, lambda _: self._once(address, span, whole=whole), self.patience)
         except GaveUpError as error:
@@ -155,17 +164,27 @@ class Ranges:
         return list(_threads(self.patience.requests_in_flight).map(work, hrefs))
 
     def _once(self, address: str, span: Span, *, whole: bool) -> Piece:
-        signed = self.signer.sign(address, self.patience)
-        fault: PassingFault | None = None
-        try:
-            return self._ask(signed, span, whole=whole)
-        except (HTTPError, OSError, ValueError) as error:
-            if isinstance(error, SourceUnavailableError):
-                raise
-            fault = broken(error)
-        except _ExpiredError as error:
-            self.signer.forget(signed)
-            fault = PassingFault(str(error), by_host=False)
+        """One attempt: one request, and another for each token that ended for a range asked for beside it.
+
+        All ranges in flight have the same token. When it ends all of them are refused, and the first has
+        mended that already: it says nothing about this range, and takes nothing of its patience.
+        """
+        fault = PassingFault("status 403", by_host=False)
+        for _ in range(_MOST_TOKENS):
+            signed = self.signer.sign(address, self.patience)
+            try:
+                return self._ask(signed, span, whole=whole)
+            except (HTTPError, OSError, ValueError) as error:
+                if isinstance(error, SourceUnavailableError | RefusedAddressError):
+                    raise
+                fault = broken(error)
+                break
+            except _ExpiredError as error:
+                fault = PassingFault(str(error), by_host=False)
+                if signed == address or self.signer.forget(signed):
+                    break
+                told_again(address, fault.kind)
+        # Raised outside the handlers, so that no exception with a signed address hangs on to it.
         raise fault
 
     def _ask(self, signed: str, span: Span, *, whole: bool) -> Piece:
@@ -177,7 +196,7 @@ class Ranges:
         headers = {"Range": f"bytes={span.start}-{span.stop - 1}", "Accept-Encoding": "identity"}
         wait = urllib3.Timeout(connect=self.patience.connect_seconds, read=self.patience.stall_seconds)
         for _ in range(MOST_REDIRECTS):
-            manager = _manager(_proxy(signed), self.patience.requests_in_flight)
+            manager = _manager(_proxy(signed), self.patience.requests_in_flight, self.reach)
             answer = manager.request(
                 "GET",
                 signed,
@@ -191,6 +210,8 @@ class Ranges:
                 return _checked(answer, span, self.patience, whole=whole)
             answer.drain_conn()
             signed = _moved(signed, answer.headers.get("Location", ""))
+            if self.reach is not None:
+                self.reach.check(signed)
         raise PassingFault(f"redirected: over {MOST_REDIRECTS} times", by_host=False)
 
 
@@ -265,7 +286,7 @@ def _proxy(address: str) -> str | None:
 
 
 @functools.cache
-def _manager(proxy: str | None, connections: int) -> urllib3.PoolManager:
+def _manager(proxy: str | None, connections: int, reach: Reach | None) -> urllib3.PoolManager:
     """Kept connections; certificates are checked."""
     environment = os.environ
     authorities = (
@@ -279,7 +300,10 @@ def _manager(proxy: str | None, connections: int) -> urllib3.PoolManager:
         "cert_reqs": "CERT_REQUIRED",
         "ca_certs": authorities,
     }
-    return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+    if proxy:
+        return urllib3.ProxyManager(proxy, **options)
+    pools = urllib3.PoolManager(**options)
+    return pools if reach is None else bound(pools, reach)
 
 
 @functools.cache

@@ -22,6 +22,7 @@ from pipelines.sources.hosts import host_of
 from pipelines.sources.partial_file import CacheError, PartialFile, Whole, partial_file
 from pipelines.sources.passing import BROKEN, PassingFault, broken, raise_if_passing
 from pipelines.sources.patience import PATIENT, Patience
+from pipelines.sources.reach import Reach, session
 from pipelines.sources.retrying import GaveUpError, persist
 
 _Answer = TypeVar("_Answer")
@@ -56,7 +57,10 @@ def _attempt(address: str, headers: dict[str, str], patience: Patience) -> Itera
     headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
     wait = (patience.connect_seconds, patience.stall_seconds)
     try:
-        with requests.get(address, headers=headers, stream=True, timeout=wait) as answer:
+        with (
+            session(Reach.of(address)) as asking,
+            asking.get(address, headers=headers, stream=True, timeout=wait) as answer,
+        ):
             raise_if_passing(answer.status_code, answer.headers)
             if answer.status_code in _MISSING:
                 raise NotOfferedError(

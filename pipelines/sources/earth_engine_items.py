@@ -11,7 +11,6 @@
 | reflectance | - | 1e-4 a count, offset 0: the collection is harmonised |
 """
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -22,12 +21,13 @@ from shapely.geometry import LinearRing, LineString, MultiPolygon, Polygon, shap
 
 from pipelines.sources.asset_urls import RefusedAddressError
 from pipelines.sources.imagery import Sensor
+from pipelines.sources.item_outlines import MOST_VERTICES
 from pipelines.sources.items import (
     LONGEST_NAME,
-    MOST_VERTICES,
     REFLECTANCE_PER_COUNT,
     MalformedItemError,
     Row,
+    finite_number,
 )
 
 PUBLIC = "projects/earthengine-public/assets/"
@@ -41,7 +41,7 @@ FIRST_BAND: Mapping[Sensor, str] = {Sensor.NAIP: "R", Sensor.SENTINEL2: "B4"}
 
 _ASSET = re.compile(r"[A-Za-z0-9][\w-]*(/[A-Za-z0-9_][\w.-]*){1,12}", re.ASCII)
 _FAULTS = (
-    KeyError,
+    LookupError,
     TypeError,
     ValueError,
     AttributeError,
@@ -118,9 +118,9 @@ def _sentinel2(properties: Mapping[str, Any]) -> Row:
     generated = properties.get("GENERATION_TIME")
     return {
         "vintage": None,
-        "cloud_cover": _number("CLOUDY_PIXEL_PERCENTAGE", properties["CLOUDY_PIXEL_PERCENTAGE"]),
+        "cloud_cover": finite_number("CLOUDY_PIXEL_PERCENTAGE", properties["CLOUDY_PIXEL_PERCENTAGE"]),
         "baseline": str(properties["PROCESSING_BASELINE"]),
-        "generated": None if generated is None else _instant(_number("GENERATION_TIME", generated)),
+        "generated": None if generated is None else _instant(finite_number("GENERATION_TIME", generated)),
         "mgrs_tile": str(properties["MGRS_TILE"]),
         "scale": REFLECTANCE_PER_COUNT,
         "offset": 0.0,
@@ -136,7 +136,7 @@ def _grid(bands: list[Mapping[str, Any]], wanted: str) -> tuple[int, float]:
     code = _EPSG.fullmatch(str(grid["crsCode"]))
     if code is None:
         raise ValueError(f"its CRS is no EPSG code: {str(grid['crsCode'])[:40]!r}")
-    size = _number("scaleX", grid["affineTransform"]["scaleX"])
+    size = finite_number("scaleX", grid["affineTransform"]["scaleX"])
     if size <= 0:
         raise ValueError(f"a pixel has a size above 0; got {size}")
     return int(code[1]), size
@@ -161,9 +161,3 @@ def _instant(milliseconds: float) -> str:
     """Milliseconds since 1970 as the other catalogues write an instant: 2023-06-11T23:10:06.027Z."""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
-
-
-def _number(what: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{what} is a finite number; got {str(value)[:40]!r}")
-    return float(value)

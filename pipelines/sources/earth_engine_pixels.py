@@ -1,6 +1,7 @@
 """Pixels that Earth Engine computes over a footprint: exactly its grid, in as few requests as may be."""
 
 import io
+import tokenize
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,18 @@ SMALLEST_SIDE = 64
 
 LONGEST_HEADER = 10_000
 """Characters in the header of an answer; ours have some 200."""
+
+
+_NO_HEADER = (
+    ValueError,
+    tokenize.TokenError,
+    SyntaxError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
+"""What numpy raises over a header that is none: it reads a Python literal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +181,10 @@ def _decoded(body: bytes, plane: Plane, part: _Part) -> Iterator[tuple[str, NDAr
     stream = io.BytesIO(body)
     if npy.read_magic(stream) != (1, 0):
         raise ValueError("the answer is not in version 1.0 of NumPy's format")
-    shape, _, dtype = npy.read_array_header_1_0(stream, max_header_size=LONGEST_HEADER)
+    try:
+        shape, _, dtype = npy.read_array_header_1_0(stream, max_header_size=LONGEST_HEADER)
+    except _NO_HEADER as error:
+        raise ValueError(f"the header of the answer is no header ({type(error).__name__})") from None
     expected, length = (part.height, part.width), len(body) - stream.tell()
     sound = shape == expected and dtype.names == tuple(plane.bands)
     if not sound or dtype.itemsize * part.width * part.height != length:

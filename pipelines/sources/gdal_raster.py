@@ -21,6 +21,7 @@ from pipelines.sources.lattice import Lattice
 from pipelines.sources.passing import PASSING, PassingFault
 from pipelines.sources.patch import Expected, Lacking, Patch, all_of, check_kind, needed_frame, usable_level
 from pipelines.sources.patience import PATIENT, Patience
+from pipelines.sources.reach import Reach
 from pipelines.sources.retrying import DAMAGED, GaveUpError, persist, told_again
 from pipelines.sources.signing import Signer
 
@@ -80,6 +81,9 @@ class GdalReader:
     """How long and how fast a raster is asked for. Inside of an attempt GDAL itself repeats single requests,
     and only the first of an attempt waits for its turn."""
 
+    reach: Reach | None = None
+    """Where hrefs may lead. GDAL follows redirects by itself: only what stands in the href is looked at."""
+
     def read(self, href: str, expected: Expected, footprint: Footprint, lacking: Lacking = all_of) -> Patch:
         """Read the window of a raster under a footprint.
 
@@ -98,6 +102,8 @@ class GdalReader:
             RefusedAddressError: no http or https address.
         """
         address = unsigned(href)
+        if self.reach is not None:
+            self.reach.check_found(address)
         patch = self._persist(address, 0, expected, footprint, lacking)
         if address.startswith("https://"):
             return patch

@@ -9,6 +9,7 @@ from urllib.parse import urljoin
 from pipelines.sources.asset_urls import unsigned
 from pipelines.sources.download import DownloadError, NotOfferedError, small_text
 from pipelines.sources.patience import Patience
+from pipelines.sources.reach import Reach
 
 GEOFABRIK = "https://download.geofabrik.de"
 """Where the extracts are kept, an MD5 beside each."""
@@ -99,7 +100,9 @@ def _indexed(region: str, base: str, patience: Patience) -> str:
         raise DownloadError(f"{base}/{INDEX} is not the index it should be ({error}).") from error
     if not isinstance(found.get(region), str):
         raise DownloadError(f"{base}/{INDEX} has no extract {region}; it has {len(found)} others.")
-    return unsigned(found[region])
+    address = unsigned(found[region])
+    Reach.of(base).check_found(address)
+    return address
 
 
 def _newest_dated(folder: str, stem: str, patience: Patience) -> str | None:

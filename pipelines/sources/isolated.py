@@ -243,11 +243,15 @@ def pieces(joined: bytes, lengths: NDArray[np.int64]) -> list[bytes]:
     return [joined[first:last] for first, last in zip((ends - lengths).tolist(), ends.tolist(), strict=True)]
 
 
+_NO_ROOM = ("out of memory", "bad_alloc", "Resource temporarily unavailable")
+"""What libosmium says where memory ends; the last, where no address is left for the stack of a thread."""
+
+
 def _failure(answer: BinaryIO, limits: Limits) -> ChildLostError | ChildFailedError:
     """The error that the function raised, in printable words of bounded length."""
     words = b"".join(_columns(answer, limits)[-1:]).decode(errors="replace")[:500]
     kind, _, what = "".join(letter if letter.isprintable() else "?" for letter in words).partition(": ")
-    if kind == "MemoryError" or "out of memory" in what or "bad_alloc" in what:
+    if kind == "MemoryError" or any(one in what for one in _NO_ROOM):
         return ChildLostError(_cause(1, OUT_OF_MEMORY, 0, limits))
     return ChildFailedError(what or kind)
 

@@ -23,13 +23,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
-from shapely.geometry import MultiPolygon, Polygon, shape
+from shapely.geometry import MultiPolygon, Polygon
 
 from gl10m.manifest.columns import values
 from gl10m.manifest.schema import ITEMS
 from gl10m.scene.acquisition import Window
 from pipelines.sources.asset_urls import unsigned
 from pipelines.sources.imagery import Sensor
+from pipelines.sources.item_outlines import NO_OUTLINE, outline_of, plain_outlines
 
 log = logging.getLogger(__name__)
 
@@ -89,17 +90,11 @@ OFFSET_SINCE_BASELINE = (4, 0)
 GSD_SENTINEL2 = 10.0
 """Ground sample distance of B02, B03, B04, metres, where an item names none."""
 
-MOST_VERTICES = 10_000
-"""A footprint with more vertices is refused; real ones have fewer than a hundred."""
-
 LONGEST_NAME = 200
 """Characters in an item id at most."""
 
 LARGEST_EPSG = 999_999
 """No code of the registry is larger."""
-
-_MAP = (-180.0, -90.0, 180.0, 90.0)
-"""West, south, east, north, degrees."""
 
 
 class MalformedItemError(ValueError):
@@ -127,7 +122,7 @@ def item_table(items: Iterable[Any], sensor: Sensor) -> tuple[pa.Table, list[Mal
             faults.append(fault)
     whole: list[Row] = []
     grounds: list[Polygon | MultiPolygon] = []
-    for row, geometry, ground in zip(rows, geometries, _plain_outlines(geometries), strict=True):
+    for row, geometry, ground in zip(rows, geometries, plain_outlines(geometries), strict=True):
         try:
             grounds.append(_ground(geometry, row) if ground is None else ground)
             whole.append(row)
@@ -219,7 +214,7 @@ def _named(item: Any, sensor: Sensor) -> Row:  # noqa: ANN401 - any JSON
         )
     try:
         return _row(item, name, sensor)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _malformed(name, sensor, error) from None
 
 
@@ -230,8 +225,8 @@ def _ground(geometry: object, row: Row) -> Polygon | MultiPolygon:
         MalformedItemError: it encloses none.
     """
     try:
-        return _outline(geometry)
-    except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
+        return outline_of(geometry)
+    except NO_OUTLINE as error:
         raise _malformed(row["item_id"], row["sensor"], error) from None
 
 
@@ -250,7 +245,7 @@ def _row(item: Mapping[str, Any], name: str, sensor: Sensor) -> Row:
         "item_id": name,
         "sensor": sensor.value,
         "acquired": acquired,
-        "gsd": _number("gsd", properties.get("gsd") or first.get("gsd") or GSD_SENTINEL2),
+        "gsd": finite_number("gsd", properties.get("gsd") or first.get("gsd") or GSD_SENTINEL2),
         "epsg": _epsg(properties, first),
         "assets": sorted((ours, unsigned(asset["href"])) for ours, asset in rasters.items()),
     }
@@ -273,7 +268,7 @@ def _sentinel2(properties: Mapping[str, Any], rasters: Mapping[str, Mapping[str,
     mgrs = properties.get("s2:mgrs_tile") or str(properties.get("grid:code") or "").removeprefix("MGRS-")
     return {
         "vintage": None,
-        "cloud_cover": _number("eo:cloud_cover", properties["eo:cloud_cover"]),
+        "cloud_cover": finite_number("eo:cloud_cover", properties["eo:cloud_cover"]),
         "baseline": _optional_text(baseline),
         "generated": _optional_text(properties.get("s2:generation_time")),
         "mgrs_tile": _optional_text(mgrs or None),
@@ -290,7 +285,7 @@ def _reflectance(bands: list[Mapping[str, Any]], baseline: str | None) -> tuple[
         raise ValueError(f"red, green and blue share one scale and offset; got {sorted(pairs)}")
     if pairs:
         ((scale, offset),) = pairs
-        return _number("scale", scale), _number("offset", offset)
+        return finite_number("scale", scale), finite_number("offset", offset)
     if baseline is None:
         raise KeyError("s2:processing_baseline and no raster:bands with a scale")
     major, minor = (int(part) for part in str(baseline).split("."))
@@ -317,66 +312,22 @@ def _epsg(properties: Mapping[str, Any], asset: Mapping[str, Any]) -> int:
     raise KeyError("proj:epsg or proj:code")
 
 
-def _plain_outlines(geometries: list[Any]) -> list[Polygon | MultiPolygon | None]:
-    """Outlines of one valid ring in two dimensions on the map, made together; None for all others.
-
-    Nearly all items have such a one, and one by one they took half of the time of an index.
-    """
-    found: list[Any] = [None] * len(geometries)
-    rings = {place: ring for place, geometry in enumerate(geometries) if (ring := _one_ring(geometry))}
-    try:
-        corners = np.array([corner for ring in rings.values() for corner in ring], float)
-        lengths = [len(ring) for ring in rings.values()]
-        which = np.repeat(np.arange(len(rings)), lengths)
-        with np.errstate(invalid="ignore"):  # corners that are no numbers: not valid, see below
-            rings_of = shapely.linearrings(corners.reshape(-1, 2), indices=which)
-            outlines = np.asarray(shapely.polygons(rings_of))
-    except (TypeError, ValueError, shapely.errors.ShapelyError):
-        return found  # one of them is no ring: each is looked at alone
-    bounds = shapely.bounds(outlines)
-    sound = shapely.is_valid(outlines) & ((bounds >= _MAP[:2] * 2) & (bounds <= _MAP[2:] * 2)).all(axis=1)
-    for place, outline, kept in zip(rings, outlines, sound.tolist(), strict=True):
-        found[place] = outline if kept else None
-    return found
-
-
-def _one_ring(geometry: Any) -> list[Any] | None:  # noqa: ANN401 - any JSON
-    """The ring of a polygon without holes, as GeoJSON has it; None for any other geometry."""
-    rings = geometry.get("coordinates") if isinstance(geometry, Mapping) else None
-    if rings is None or geometry.get("type") != "Polygon" or not isinstance(rings, list) or len(rings) != 1:
-        return None
-    ring = rings[0]
-    plain = isinstance(ring, list) and 4 <= len(ring) <= MOST_VERTICES  # noqa: PLR2004 - a closed triangle
-    return ring if plain and all(isinstance(c, list) and len(c) == 2 for c in ring) else None  # noqa: PLR2004
-
-
-def _outline(geometry: object) -> Polygon | MultiPolygon:
-    """The item's footprint as a valid polygon or multipolygon, longitude first."""
-    if not isinstance(geometry, Mapping):
-        raise TypeError(f"a footprint is a GeoJSON geometry; got {str(geometry)[:40]!r}")
-    outline = shapely.force_2d(shape(dict(geometry)))
-    if not isinstance(outline, Polygon | MultiPolygon) or outline.is_empty:
-        raise ValueError(f"a footprint is a polygon; got {outline.geom_type}")
-    if shapely.get_num_coordinates(outline) > MOST_VERTICES:
-        raise ValueError(f"a footprint has at most {MOST_VERTICES} vertices")
-    west, south, east, north = outline.bounds
-    if not (_MAP[0] <= west < east <= _MAP[2] and _MAP[1] <= south < north <= _MAP[3]):
-        raise ValueError(f"a footprint lies on the map, in degrees; got the bounds {outline.bounds}")
-    # A swath edge may cross itself; what is left after the repair must still be ground.
-    parts = shapely.get_parts(outline if outline.is_valid else shapely.make_valid(outline))
-    ground = shapely.union_all([part for part in parts if isinstance(part, Polygon | MultiPolygon)])
-    if not isinstance(ground, Polygon | MultiPolygon) or ground.is_empty:
-        raise ValueError("the footprint encloses no ground")
-    return ground
-
-
 def _instant(text: str) -> datetime:
     """An RFC 3339 date and time, in UTC."""
     instant = datetime.fromisoformat(text)
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
-def _number(what: str, value: object) -> float:
+def finite_number(what: str, value: object) -> float:
+    """A number of a catalogue's JSON.
+
+    Args:
+        what: names it in the error.
+        value: any JSON.
+
+    Raises:
+        ValueError: it is no finite number.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{what} is a finite number; got {str(value)[:40]!r}")
     return float(value)

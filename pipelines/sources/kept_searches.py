@@ -74,7 +74,7 @@ class KeptSearches:
             about = parquet.metadata_of(path)
             age = datetime.now(UTC) - datetime.fromisoformat(about[SEARCHED_AT])
             first, last = (date.fromisoformat(about[f"gl10m.{end}_day"]) for end in ("first", "last"))
-            recent = age < timedelta(days=self.days_kept)
+            recent = abs(age) < timedelta(days=self.days_kept)  # its clock may have been ahead
             reaches = first <= window.first and window.last <= last
             if recent and reaches and shapely.covers(shapely.from_wkt(about["gl10m.area"]), area):
                 items = parquet.read(path, ITEMS)

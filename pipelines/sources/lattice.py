@@ -113,18 +113,19 @@ class Frame:
     def under(cls, footprint: Footprint, lattice: Lattice, pixels: int) -> "Frame":
         """The pixels that a footprint of `pixels` x `pixels` is interpolated from, margin included."""
         west, south, east, north = transform_bounds(DEGREES, lattice.crs, *footprint.bounds, densify_pts=21)
-        margin = math.ceil(max(*lattice.step(footprint, pixels), 1.0)) + 2
+        step = max(*lattice.step(footprint, pixels), 1.0)
         edges = (
             (west - lattice.x) / lattice.width,
             (lattice.y - north) / lattice.height,
             (east - lattice.x) / lattice.width,
             (lattice.y - south) / lattice.height,
         )
-        if not all(math.isfinite(edge) and abs(edge) < 2**31 for edge in edges):
+        if not all(math.isfinite(edge) and abs(edge) < 2**31 for edge in (*edges, step)):
             raise DamagedRasterError(
                 f"a footprint does not lie on a raster of {lattice.width} x {lattice.height}"
             )
         left, top, right, bottom = edges
+        margin = math.ceil(step) + 2
         return cls(
             lattice,
             math.floor(left) - margin,

@@ -23,6 +23,16 @@ class Kind(StrEnum):
     """Any other: a site, a route."""
 
 
+_SORT = {
+    Kind.NODE: "node",
+    Kind.OPEN_LINE: "way",
+    Kind.CLOSED_WAY: "way",
+    Kind.AREA: "relation",
+    Kind.RELATION: "relation",
+}
+"""What OSM calls it."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaggedObject:
     """An object that carries a tag of interest."""
@@ -61,12 +71,3 @@ def tagged_objects(path: Path, interest: Interest) -> Iterator[TaggedObject]:
         kind = Kind(libosmium.KINDS[place])
         tags = {next(words): next(words) for _ in range(count)}
         yield TaggedObject(f"{_SORT[kind]}/{number}", kind, tags)
-
-
-_SORT = {
-    Kind.NODE: "node",
-    Kind.OPEN_LINE: "way",
-    Kind.CLOSED_WAY: "way",
-    Kind.AREA: "relation",
-    Kind.RELATION: "relation",
-}

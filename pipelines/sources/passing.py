@@ -13,6 +13,10 @@ from pipelines.sources.asset_urls import without_queries
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses that pass."""
 
+FARTHEST_UNDATED = 600.0
+"""Seconds from now by our clock for which a date in `Retry-After` is believed. Ours may be an hour behind, or
+years; hosts that limit rates ask for seconds or minutes."""
+
 BROKEN = (
     requests.ConnectionError,
     requests.Timeout,
@@ -84,7 +88,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         headers: `Retry-After` and `Date` are looked at.
 
     Returns:
-        Seconds, 0 or more; None where the header is absent or makes no sense.
+        Seconds, 0 or more; None where the header is absent or makes no sense. A date that lies farther ahead
+        than `FARTHEST_UNDATED` makes none where the server does not tell its time: some clock is wrong.
     """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
@@ -93,6 +98,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         then = email.utils.parsedate_to_datetime(text)
         now = headers.get("Date")
         clock = email.utils.parsedate_to_datetime(now) if now else datetime.now(UTC)
-        return max(0.0, (then - clock).total_seconds())
+        wait = max(0.0, (then - clock).total_seconds())
     except (TypeError, ValueError):
         return None
+    return wait if now or wait <= FARTHEST_UNDATED else None

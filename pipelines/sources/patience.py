@@ -1,6 +1,9 @@
 """How patiently and how fast the network is asked: the parameters of `pipelines.sources.retrying`."""
 
+import re
 from dataclasses import dataclass
+
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,10 @@ class Patience:
     """Batches that end in a row, in all workers together, with failed scenes and no good one before the build
     stops."""
 
+    hosts: tuple[str, ...] = ()
+    """Hosts beside its own that a catalogue may lead to with hrefs, pages and redirects, and all names below
+    them, in a private network, too; if empty, any host that is no nearer than the catalogue (SECURITY.md)."""
+
     def __post_init__(self) -> None:
         """Refuse what cannot be waited for.
 
@@ -70,8 +77,18 @@ class Patience:
         waits = {"wait_initial", "wait_max", "jitter", "longest_wait", "slowest"}
         for name in self.__slots__:
             value = getattr(self, name)
-            if value < 0 or (value == 0 and name not in waits) or value != value:  # noqa: PLR0124 - NaN
+            if name == "hosts":
+                _check_hosts(value)
+            elif value < 0 or (value == 0 and name not in waits) or value != value:  # noqa: PLR0124 - NaN
                 raise ValueError(f"{name} is a number above 0; got {value}")
+
+
+def _check_hosts(hosts: tuple[str, ...]) -> None:
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            raise ValueError(
+                f"hosts are names without scheme, port and path, as data.example.org; got {host[:80]!r}"
+            )
 
 
 PATIENT = Patience()

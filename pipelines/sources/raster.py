@@ -22,6 +22,7 @@ from pipelines.sources.kept import Kept
 from pipelines.sources.lattice import Frame, Lattice
 from pipelines.sources.patch import Expected, Lacking, Patch, all_of, check_kind, needed_frame, usable_level
 from pipelines.sources.patience import PATIENT, Patience
+from pipelines.sources.reach import Reach
 from pipelines.sources.retrying import mended
 from pipelines.sources.signing import Signer
 from pipelines.sources.tiff import MalformedTiffError
@@ -75,10 +76,13 @@ class Reader:
     patience: Patience = PATIENT
     """How long and how fast ranges, blocks and rasters are asked for."""
 
+    reach: Reach | None = None
+    """Where hrefs of a catalogue and redirects may lead; None where the caller names the rasters himself."""
+
     @property
     def ranges(self) -> Ranges:
         """Who asks for bytes."""
-        return Ranges(signer=self.signer, patience=self.patience)
+        return Ranges(signer=self.signer, patience=self.patience, reach=self.reach)
 
     def read(self, href: str, expected: Expected, footprint: Footprint) -> Patch:
         """Read the window of a raster under a footprint.
@@ -148,7 +152,7 @@ class Reader:
             DamagedRasterError: it is not the raster that is expected.
         """
         if isinstance(known, Foreign):
-            gdal = GdalReader(signer=self.signer, patience=self.patience)
+            gdal = GdalReader(signer=self.signer, patience=self.patience, reach=self.reach)
             return gdal.read(href, expected, footprint, lacking)
         return _plan(unsigned(href), known, expected, footprint, lacking)
 

@@ -1,5 +1,6 @@
 """Signatures that some archives ask for: made just before reading, never stored, never logged."""
 
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -53,17 +54,21 @@ class Signer(StrEnum):
         container = _container(address) if self is Signer.PLANETARY_COMPUTER else None
         return address if container is None else f"{address}?{_token(container, address, patience)}"
 
-    def forget(self, signed: str) -> None:
+    def forget(self, signed: str) -> bool:
         """Drop a signature that the archive refused (status 403), so that the next one is asked for anew.
 
         Args:
             signed: what `sign` gave; a signature that was renewed since then is kept.
+
+        Returns:
+            False where it was dropped before: the refusal of another request was the first.
         """
         query = urlsplit(signed).query
         with _ONE_AT_A_TIME:
-            for container, token in list(_TOKENS.items()):
-                if token.query == query:
-                    del _TOKENS[container]
+            known = [container for container, token in _TOKENS.items() if token.query == query]
+            for container in known:
+                del _TOKENS[container]
+        return bool(known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class _Token:
 
     query: str = field(repr=False)
     renew_at: float
-    """By time.monotonic(), which no change of the clock moves."""
+    """By time.monotonic(), which no change of the clock moves; infinite where only the store can tell."""
 
 
 _TOKENS: dict[tuple[str, str], _Token] = {}
@@ -144,10 +149,12 @@ class _RefusedError(Exception):
 def _read(answer: requests.Response) -> _Token:
     """The token in an answer.
 
-    Its life is measured by the server's own clock (Date), so that a wrong clock here does no harm.
+    Its life is measured by the server's own clock (Date), so that a wrong clock here does no harm. One that
+    is over when it begins says that some clock is wrong: the server's, that of a cache before it, or ours
+    where the answer has no date. The store knows: the token is used until it is refused.
 
     Raises:
-        PassingFault: there is none, or it has ended.
+        PassingFault: there is none.
     """
     query, life = "", 0.0
     try:
@@ -159,8 +166,8 @@ def _read(answer: requests.Response) -> _Token:
         query = ""  # whatever it was, it is no token
     if not 0 < len(query) <= LONGEST_TOKEN or not query.isascii() or not query.isprintable() or " " in query:
         raise PassingFault("no token in the answer")
-    if life <= 0:
-        raise PassingFault("the token had ended when it came")
+    if not life > 0:
+        return _Token(query, math.inf)
     return _Token(query, time.monotonic() + life - min(RENEW_SECONDS, life / 2))
 
 

@@ -17,12 +17,13 @@ from requests import Response
 from gl10m.scene.acquisition import Window
 from gl10m.scene.footprint import Footprint
 from pipelines.sources import cog
-from pipelines.sources.asset_urls import redacted, unsigned, without_queries
+from pipelines.sources.asset_urls import RefusedAddressError, redacted, unsigned, without_queries
 from pipelines.sources.imagery import HighResolution, LowResolution, Sensor, SourceUnavailableError
 from pipelines.sources.items import FIELDS, collected, item_table
 from pipelines.sources.passing import PASSING, PassingFault, broken, retry_after
 from pipelines.sources.patience import PATIENT, Patience
 from pipelines.sources.raster import Reader
+from pipelines.sources.reach import Reach, ReachAdapter
 from pipelines.sources.retrying import GaveUpError, persist
 from pipelines.sources.signing import Signer
 
@@ -40,6 +41,7 @@ _UNANSWERED = (
     pystac.STACError,
     NotImplementedError,
     LookupError,
+    AttributeError,
     TypeError,
     ValueError,
 )
@@ -76,6 +78,10 @@ class StacImagery:
 
     patience: Patience = PATIENT
     """How long and how fast pages and rasters are asked for."""
+
+    hosts: tuple[str, ...] = ()
+    """Hosts beside the API's own that its hrefs, pages and redirects may lead to, and all names below them;
+    if empty any host that is no nearer than the API itself, see `pipelines.sources.reach`."""
 
     def __post_init__(self) -> None:
         """Refuse what is no web address.
@@ -117,7 +123,11 @@ class StacImagery:
 
     @property
     def _reader(self) -> Reader:
-        return Reader(signer=self.signer, patience=self.patience)
+        return Reader(signer=self.signer, patience=self.patience, reach=self._reach)
+
+    @property
+    def _reach(self) -> Reach:
+        return Reach.of(self.url, self.hosts, self.patience.hosts)
 
     def _pages(
         self, sensor: Sensor, area: shapely.Geometry, window: Window
@@ -126,7 +136,7 @@ class StacImagery:
         collection = self.naip_collection if sensor is Sensor.NAIP else self.sentinel2_collection
         count = 0
         try:
-            client = _opened(self.url, self.patience)
+            client = _opened(self.url, self.patience, self._reach)
             # What an item row reads is a tenth of a real item; not every API can leave the rest out.
             sparing = client.conforms_to("FIELDS")
             clear = {"eo:cloud_cover": {"lt": self.most_cloud_percent}}
@@ -157,16 +167,18 @@ class StacImagery:
 
 
 @functools.lru_cache(maxsize=8)
-def _opened(url: str, patience: Patience) -> pystac_client.Client:
+def _opened(url: str, patience: Patience, reach: Reach) -> pystac_client.Client:
     """The client of an API, asked for its first page once in a process."""
-    return pystac_client.Client.open(url, stac_io=_PatientIO(patience))
+    return pystac_client.Client.open(url, stac_io=_PatientIO(patience, reach))
 
 
 class _PatientIO(StacApiIO):
     """Requests of pystac-client, each tried again by the policy of the house."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: Patience, reach: Reach) -> None:
         super().__init__(timeout=(patience.connect_seconds, patience.stall_seconds), max_retries=None)
+        self.session.mount("http://", ReachAdapter(reach))
+        self.session.mount("https://", ReachAdapter(reach))
         self._patience = patience
         self._headers: Mapping[str, str] = {}
         self.session.hooks["response"].append(self._note)
@@ -197,6 +209,8 @@ class _PatientIO(StacApiIO):
     def _passing(self, error: APIError) -> PassingFault | None:
         """What passes of what the library says: a status, or what broke the connection."""
         status = getattr(error, "status_code", None)
+        if isinstance(error.__context__, RefusedAddressError):
+            raise error.__context__
         if status is None:
             return broken(error.__context__ or error)
         if status not in PASSING:

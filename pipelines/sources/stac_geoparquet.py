@@ -22,9 +22,11 @@ from gl10m.manifest.columns import values, where
 from gl10m.manifest.provenance import digest
 from gl10m.scene.acquisition import Window
 from gl10m.scene.footprint import Footprint
+from gl10m.storage.checksum import sha256_of
 from pipelines.sources.asset_urls import unsigned
 from pipelines.sources.download import download, unchanged
 from pipelines.sources.imagery import HighResolution, Imagery, LowResolution, Sensor
+from pipelines.sources.isolated import ChildFailedError, ChildLostError, Limits, run
 from pipelines.sources.items import FIELDS, collected, item_table
 from pipelines.sources.partial_file import Whole, recall, remember
 from pipelines.sources.patience import PATIENT, Patience
@@ -40,6 +42,9 @@ MOST_GROUP_BYTES = 4 * 10**9
 
 ROWS_AT_A_TIME = 2048
 """Rows in memory as items."""
+
+_TOP = {"id", "collection", "geometry", "assets"}
+"""Columns of a row that are members of the item; all others are its properties."""
 
 
 class ItemFileError(ValueError):
@@ -111,8 +116,8 @@ class _Reader:
             ItemFileError: the file cannot be read, or is too large.
         """
         try:
+            columns = _looked_at(path, sensor)
             with pq.ParquetFile(path) as file:
-                columns = _columns(path, file, sensor)
                 for batch in file.iter_batches(batch_size=ROWS_AT_A_TIME, columns=columns):
                     yield [_feature(row) for row in self._here(pa.Table.from_batches([batch])).to_pylist()]
         except (pa.ArrowException, OSError, shapely.errors.ShapelyError, ValueError, OverflowError) as error:
@@ -143,18 +148,45 @@ def _days(rows: pa.Table) -> NDArray[np.datetime64]:
     return rows["datetime"].cast(pa.timestamp("us"), safe=False).to_numpy().astype("datetime64[D]")
 
 
-def _columns(path: Path, file: pq.ParquetFile, sensor: Sensor) -> list[str]:
+def _looked_at(path: Path, sensor: Sensor) -> list[str]:
+    """The columns to read, chosen in a child: over some footers pyarrow ends the process.
+
+    Raises:
+        ItemFileError: the file is none, is too large, or its footer ended the child.
+    """
+    try:
+        most = (MOST_ROWS, MOST_GROUP_BYTES)
+        (said,) = run(_chosen, str(path.absolute()), sensor, most, limits=Limits.of(path))
+    except ChildLostError as error:
+        fault = f"the process that looked at it is no more: {error}"
+    except ChildFailedError as error:
+        fault = str(error)
+    else:
+        return [str(name) for name in json.loads(said)]
+    raise ItemFileError(
+        fault if path.name in fault else f"{path.name} cannot be read as stac-geoparquet: {fault}"
+    )
+
+
+def _chosen(path: str, sensor: Sensor, most: tuple[int, int]) -> Iterator[bytes]:
+    """In a child: names of the columns to read, as JSON."""
+    with pq.ParquetFile(path) as file:
+        yield json.dumps(_columns(Path(path), file, sensor, most)).encode()
+
+
+def _columns(path: Path, file: pq.ParquetFile, sensor: Sensor, most: tuple[int, int]) -> list[str]:
     """The columns that an item row needs, of those that a file has.
 
     Raises:
         ItemFileError: it has too many rows, or lacks what every stac-geoparquet has, or has it otherwise.
     """
+    most_rows, most_bytes = most
     names = set(file.schema_arrow.names)
     lacking = sorted({"id", "geometry", "collection", "assets"} - names)
-    if lacking or file.metadata.num_rows > MOST_ROWS:
+    if lacking or file.metadata.num_rows > most_rows:
         fault = f"lacks {', '.join(lacking)}" if lacking else f"claims {file.metadata.num_rows:,} rows"
         raise ItemFileError(
-            f"{path.name} {fault}; a stac-geoparquet has a row for each item, {MOST_ROWS:,} at most, with "
+            f"{path.name} {fault}; a stac-geoparquet has a row for each item, {most_rows:,} at most, with "
             "the columns id, geometry, collection and assets"
         )
     _check_types(path, file.schema_arrow)
@@ -166,7 +198,10 @@ def _columns(path: Path, file: pq.ParquetFile, sensor: Sensor) -> list[str]:
         for part in asset.type
     }
     columns = [name for name in wanted if name in names or name in assets]
-    _check_size(path, file.metadata, columns)
+    if not any(name in assets for name in columns):
+        asked = ", ".join(sorted({name.split(".")[1] for name in wanted if name.startswith("assets.")}))
+        raise ItemFileError(f"{path.name} has no {sensor} asset; a stac-geoparquet of it has some of {asked}")
+    _check_size(path, file.metadata, columns, most_bytes)
     return columns
 
 
@@ -194,7 +229,7 @@ def _check_types(path: Path, schema: pa.Schema) -> None:
             raise ItemFileError(f"{path.name}: {name} of a stac-geoparquet is {words}; got {kind}")
 
 
-def _check_size(path: Path, metadata: pq.FileMetaData, columns: list[str]) -> None:
+def _check_size(path: Path, metadata: pq.FileMetaData, columns: list[str], most_bytes: int) -> None:
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         parts = (group.column(place) for place in range(group.num_columns))
@@ -205,10 +240,9 @@ def _check_size(path: Path, metadata: pq.FileMetaData, columns: list[str]) -> No
                 part.path_in_schema == name or part.path_in_schema.startswith(f"{name}.") for name in columns
             )
         )
-        if claimed > MOST_GROUP_BYTES:
+        if claimed > most_bytes:
             raise ItemFileError(
-                f"{path.name}: row group {number} claims {claimed:,} bytes; at most {MOST_GROUP_BYTES:,} "
-                "are read"
+                f"{path.name}: row group {number} claims {claimed:,} bytes; at most {most_bytes:,} are read"
             )
 
 
@@ -228,9 +262,6 @@ def _feature(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_TOP = {"id", "collection", "geometry", "assets"}
-
-
 def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - any JSON
     """What a struct column filled up with nulls, taken out again."""
     if isinstance(value, Mapping):
@@ -247,7 +278,7 @@ def local_items(path: Path) -> ItemFiles:
     files = tuple(sorted(path.glob("**/*.parquet"))) if path.is_dir() else (path,)
     if not files or not all(file.is_file() for file in files):
         raise FileNotFoundError(f"no stac-geoparquet file at {path}. Check the path given with --items.")
-    content = [_sha256(file) for file in files]
+    content = [sha256_of(file) for file in files]
     return ItemFiles(
         files=files, source=f"{path.name} sha256 {content[0] if len(content) == 1 else digest(content)}"
     )
@@ -269,9 +300,4 @@ def remote_items(address: str, folder: Path, patience: Patience = PATIENT) -> It
         came = download(address, target, patience=patience, most_bytes=MOST_BYTES)
         remember(record, asdict(came))
     name = urlsplit(shown)._replace(query="").geturl()
-    return ItemFiles(files=(target,), source=f"{name} sha256 {_sha256(target)}")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return ItemFiles(files=(target,), source=f"{name} sha256 {sha256_of(target)}")

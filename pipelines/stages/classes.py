@@ -18,7 +18,7 @@ Indices = NDArray[np.int64]
 def map_classes(polygons: pa.Table, state: str, class_map: ClassMap) -> Outcome:
     """Give each polygon the classes that accept it.
 
-    The class map is asked once for all polygons that it cannot tell apart: those with the same telling tags,
+    The class map is asked once for all polygons that it cannot tell apart: those with the same deciding tags,
     between the same two limits of area.
 
     Args:
@@ -94,18 +94,18 @@ def _kinds(polygons: pa.Table, class_map: ClassMap) -> tuple[Indices, Indices]:
 
 
 def _tag_sets(tags: Any, class_map: ClassMap) -> Indices:  # noqa: ANN401 - a map array, for which no stub stands
-    """A number for the telling tags of each row: the same for the same tags, another for others."""
+    """A number for the deciding tags of each row: the same for the same tags, another for others."""
     ends = tags.offsets.to_numpy().astype(np.int64)
     here = slice(ends[0], ends[-1])
-    told = pc.is_in(tags.keys[here], value_set=pa.array(sorted(class_map.telling_keys)))
-    telling = np.flatnonzero(told.to_numpy(zero_copy_only=False))
-    row = np.repeat(np.arange(len(tags)), np.diff(ends))[telling]
+    told = pc.is_in(tags.keys[here], value_set=pa.array(sorted(class_map.deciding_keys)))
+    deciding = np.flatnonzero(told.to_numpy(zero_copy_only=False))
+    row = np.repeat(np.arange(len(tags)), np.diff(ends))[deciding]
     key, value = (
-        column[here].take(pa.array(telling)).dictionary_encode().indices.to_numpy().astype(np.int64)
+        column[here].take(pa.array(deciding)).dictionary_encode().indices.to_numpy().astype(np.int64)
         for column in (tags.keys, tags.items)
     )
     _, tag = np.unique(key * (value.max(initial=0) + 1) + value, return_inverse=True)
-    numbers, used = np.zeros(len(tags), np.int64), 0  # 0: no telling tag
+    numbers, used = np.zeros(len(tags), np.int64), 0  # 0: no deciding tag
     turn = np.arange(len(row)) - np.searchsorted(row, row)  # the first, second ... of its row
     for now in range(turn.max(initial=-1) + 1):
         rows = row[turn == now]

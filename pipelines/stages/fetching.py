@@ -1,4 +1,4 @@
-"""The loop that both retrieval stages share: every row accounted for, the next one read meanwhile."""
+"""The loop that the stages `lr` and `hr` share: every row accounted for, the next one read meanwhile."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping

@@ -11,10 +11,10 @@ largest overlap.
 Sentinel-2. An item is valid if its reported cloud is under the limit and it covers the footprint. Of one MGRS
 tile and day only the newest processing counts, of those under `searched_cloud_percent`: highest baseline,
 then generation time, then id. Looked for within `days_each_side` of the NAIP day, clipped to the Sentinel-2
-window; if nothing valid is there, in the
-whole window, marked as fallback. The items found there are ranked: covers the footprint, fewer days from
-NAIP, native UTM zone of the footprint's centre, less cloud, higher baseline, id. One item a day stays, since
-the tiles of one overpass show the same clouds and are not blended; then the first four.
+window; if nothing valid is there, in the whole window, marked as fallback. The items found there are ranked:
+covers the footprint, fewer days from NAIP, native UTM zone of the footprint's centre, less cloud, higher
+baseline, id. One item a day stays, since the tiles of one overpass show the same clouds and are not blended;
+then the first four.
 """
 
 from dataclasses import dataclass

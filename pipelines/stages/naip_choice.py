@@ -166,6 +166,8 @@ def _fewest(
     for choice in choices:
         hopeful = share[:, choice].sum(axis=1) * SMALLEST_SHARE >= 1 - 2 * GAP_TOLERANCE
         rows = np.flatnonzero(hopeful & (chosen[:, 0] == NOBODY))
+        if not rows.size:
+            continue
         # Not even their boxes may leave a gap: this spares a corner the unions of three quads.
         rows = rows[_boxed(bounds[rows], boxes[quad[rows][:, choice]]) >= 1 - 2 * GAP_TOLERANCE]
         if len(choice) == 2:  # noqa: PLR2004 - most footprints that one quad does not cover

@@ -1,5 +1,6 @@
 """Stage "subsampling": frequent classes give up candidates, rare ones none (paper A.4)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +83,8 @@ def subsample(
     """
     ledger = Ledger("subsampling", state)
     names: list[Any] = candidates["scene_id"].to_pylist()
-    drawn = lots(f"subsampling {parameters.seed}", names)
-    lot = (drawn >> np.uint64(11)) / 2.0**53  # below 1 for sure: rounding up would cost a rare class a scene
+    drawn = drawn_lots(names, parameters.seed)
+    lot = as_shares(drawn)
     anchor: NDArray[np.uint8] = candidates["anchor_class"].to_numpy()
     protected = _protected(candidates, class_map, parameters.protected_count)
     if parameters.target is None:
@@ -103,6 +104,22 @@ def subsample(
         kept=candidates.filter(pa.array(kept)),
         dropped=ledger.table,
     )
+
+
+def drawn_lots(scene_ids: Iterable[str], seed: int) -> NDArray[np.uint64]:
+    """The lot of each scene, shape (scenes,): the same whatever else is drawn.
+
+    Args:
+        scene_ids: stable names.
+        seed: another seed, other lots.
+    """
+    return lots(f"subsampling {seed}", scene_ids)
+
+
+def as_shares(drawn: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Lots as numbers from 0 to below 1, shape (scenes,)."""
+    # Of 53 bits, which a float holds: one rounded up to 1 would cost a rare class a scene.
+    return np.asarray((drawn >> np.uint64(11)) / 2.0**53)
 
 
 def _fewest(

@@ -8,9 +8,8 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
+from pipelines.sources.imagery import Sensor
 from pipelines.stages.matching import MatchParameters, newest_processing
-
-_NAIP = "naip"
 
 _WHOLE = 1 - 1e-6
 """A share of the footprint from which on it is covered, but for rounding."""
@@ -90,12 +89,12 @@ def _choice(row: dict[str, Any], here: pa.Table, parameters: MatchParameters) ->
         for place, name in enumerate(row.get(column) or (), start=1)
     }
     taken = [item for item in here.to_pylist() if item["item_id"] in rank]
-    vintages = [str(item["vintage"]) for item in taken if item["sensor"] == _NAIP]
+    vintages = [str(item["vintage"]) for item in taken if item["sensor"] == Sensor.NAIP]
     return _Choice(
         rank=rank,
         naip_day=row.get("naip_date"),
         vintage=max(vintages, default=None),
-        sentinel2_days=frozenset(item["acquired"].date() for item in taken if item["sensor"] != _NAIP),
+        sentinel2_days=frozenset(item["acquired"].date() for item in taken if item["sensor"] != Sensor.NAIP),
         fallback=bool(row.get("fallback")),
         current=frozenset(str(name) for name in newest_processing(here, parameters)["item_id"].to_pylist()),
     )
@@ -103,7 +102,7 @@ def _choice(row: dict[str, Any], here: pa.Table, parameters: MatchParameters) ->
 
 def _compared(item: dict[str, Any], share: float, parameters: MatchParameters, choice: _Choice) -> Considered:
     day: date = item["acquired"].date()
-    low, rank = item["sensor"] != _NAIP, choice.rank.get(item["item_id"])
+    low, rank = item["sensor"] != Sensor.NAIP, choice.rank.get(item["item_id"])
     gap = (day - choice.naip_day).days if choice.naip_day is not None and low else None
     if rank:
         verdict = f"taken, number {rank}"

@@ -7,20 +7,19 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pydantic
 
 from gl10m.manifest import parquet
 from gl10m.manifest.columns import where
 from gl10m.manifest.schema import CANDIDATES, ITEMS, MATCHED, POLYGONS, REJECTIONS, SCENES, Table
 from gl10m.scene.class_map import ClassMap
+from gl10m.scene.rejection import PLACE_STAGES
 from gl10m.scene.states import REGION_CODE
-from gl10m.storage.place import Place, below, readable
-from pipelines.config import BuildParameters
+from gl10m.storage.contents import readable
+from gl10m.storage.place import Place, below
+from pipelines.config import BuildParameters, recorded
 from pipelines.execution.journal import Journal
 
 Row = dict[str, Any]
-
-_ADAPTER = pydantic.TypeAdapter(BuildParameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ class Records:
         found = self.manifest("rejections", REJECTIONS, "subject", subjects)
         if not (self.root / "manifests" / "rejections.parquet").exists():
             for region in sorted(set(regions) & set(self.regions)):
-                for stage in ("polygons", "classes", "footprints", "coverage", "subsampling", "matching"):
+                for stage in PLACE_STAGES:
                     rows = self.journal(region, f"{stage}.dropped", REJECTIONS)
                     found += where(rows, "subject", subjects).to_pylist()
         return [row for row in found if row["state"] in regions]
@@ -140,8 +139,8 @@ class Records:
         """Those that a region was built with, by the provenance in the manifest; else the defaults."""
         said = self._about("gl10m.configuration").get(region, {})
         try:
-            return _ADAPTER.validate_python({key: value for key, value in said.items() if key != "limit"})
-        except (pydantic.ValidationError, AttributeError):
+            return recorded({key: value for key, value in said.items() if key != "limit"})
+        except (ValueError, AttributeError):
             return BuildParameters()
 
     @property

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from gl10m.manifest.schema import CANDIDATES, SPLITS
 from gl10m.report.terminal import columns, plain
 from gl10m.scene.rejection import STAGES
-from gl10m.scene.states import SCENE_ID, scene_id
+from gl10m.scene.states import SCENE_ID, osm_id_of, scene_id
 from gl10m.storage.place import Place
 from pipelines.execution.fragments import Receipts
 from pipelines.execution.journal import Journal
@@ -147,7 +147,7 @@ def _regions(records: Records) -> list[str]:
 
 
 def _trace(records: Records, name: str) -> SceneTrace | None:
-    region, osm_id = name[:2], f"{'way' if name[3] == 'w' else 'relation'}/{name[4:]}"
+    region, osm_id = name[:2], osm_id_of(name)
     kept, candidates = records.scenes({name}), records.candidates({name})
     drops = [] if kept else records.drops({name, osm_id}, {region})
     drop = max(drops, key=lambda row: STAGES.index(row["stage"]), default=None)

@@ -15,8 +15,9 @@ from gl10m.manifest.schema import CANDIDATES, COVERAGE, POLYGONS, SCENES
 from gl10m.report.terminal import columns, plain
 from gl10m.scene.footprint import Footprint
 from gl10m.scene.grid import GRID, tile_at
-from gl10m.scene.states import scene_id
+from gl10m.scene.states import osm_id_of, scene_id
 from gl10m.storage.place import Place
+from pipelines.sources.imagery import Sensor
 from pipelines.trace.records import Records
 
 SPOT = re.compile(r"\s*([-+]?[0-9.]+)\s*,\s*([-+]?[0-9.]+)\s*")
@@ -153,7 +154,7 @@ def _others(records: Records, longitude: float, latitude: float, kept: set[str])
     for region in records.regions:
         for osm_id in _under(records, region, shapely.Point(longitude, latitude)):
             names.setdefault(scene_id(region, osm_id), "polygon")
-    subjects = {name: f"{'way' if name[3] == 'w' else 'relation'}/{name[4:]}" for name in names}
+    subjects = {name: osm_id_of(name) for name in names}
     drops = records.drops({*subjects, *subjects.values()}, {name[:2] for name in names})
     fate = {(row["state"], row["subject"]): row for row in drops}
     found = []
@@ -192,7 +193,7 @@ def _covered(records: Records, point: shapely.Point) -> list[str]:
         {
             row["state"]
             for row in rows
-            if row["sensor"] == "naip" and shapely.from_wkb(row["geometry"]).covers(point)
+            if row["sensor"] == Sensor.NAIP and shapely.from_wkb(row["geometry"]).covers(point)
         }
     )
 

@@ -8,13 +8,12 @@ import shapely
 
 from gl10m.manifest.schema import COVERAGE
 from gl10m.scene.class_map import ClassMap
-from gl10m.scene.identity import lots
 from gl10m.scene.rejection import STAGES
 from gl10m.storage.place import Place
-from gl10m.store.layout import index_path
-from gl10m.store.reader import RegionIndex, open_index
+from gl10m.store.layout import LENGTH_PREFIX, index_path
+from gl10m.store.region_index import RegionIndex, open_index
 from pipelines.config import BuildParameters
-from pipelines.stages.subsampling import PAPER_RATE, retention
+from pipelines.stages.subsampling import PAPER_RATE, as_shares, drawn_lots, retention
 from pipelines.trace.records import Records, Row
 
 _TAGS_SHOWN = 12
@@ -166,7 +165,7 @@ def _subsampling(
 ) -> tuple[str, dict[str, Any]]:
     """The lot of the scene and the share that its class keeps."""
     wanted = parameters.subsampling
-    lot = float((lots(f"subsampling {wanted.seed}", [row["scene_id"]])[0] >> np.uint64(11)) / 2.0**53)
+    lot = float(as_shares(drawn_lots([row["scene_id"]], wanted.seed))[0])
     if class_map is None or wanted.target is not None:
         return f"lot {lot:.4f}", {"lot": lot}
     anchor = row["anchor_class"]
@@ -227,6 +226,6 @@ def stored(root: Place, region: str, scene: str) -> dict[str, Any] | None:
         "shard": shard.name,
         "row": row["row"],
         "lr_bytes": [low, low + row["lr_length"]],
-        "hr_bytes": [high, high + sum(lengths) + 4 * (len(lengths) - 1)],
+        "hr_bytes": [high, high + sum(lengths) + LENGTH_PREFIX * (len(lengths) - 1)],
         "crc32_lr": row["crc32"][0],
     }

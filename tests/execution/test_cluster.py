@@ -1,5 +1,11 @@
 """Tasks on a real local cluster: bounded, and an error of one is no error of another."""
 
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
 import pytest
 from distributed import Client, LocalCluster
 
@@ -28,6 +34,31 @@ def test_every_task_comes_back_with_its_result_or_its_error() -> None:
     assert str(odd[3].cause) == "3 is odd"
 
 
+def test_workers_that_dask_has_given_up_are_replaced() -> None:
+    with cluster(workers=1, scheduler=None) as client:
+        first = set(client.nthreads())
+        assert client.cluster is not None
+        client.cluster.scale(0)
+        while first & set(client.nthreads()):
+            time.sleep(0.02)
+        assert dict(run(client, halve, [4])) == {4: 2}
+        assert len(client.nthreads()) == 1
+
+
+def test_no_file_stays_behind_whatever_became_of_its_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with cluster(workers=2, scheduler=None) as client:
+        (folder,) = tmp_path.iterdir()
+        workers = client.run(os.getpid)
+        assert {path.name for path in folder.iterdir()} == {"in-use", "dask-scratch-space"}
+        os.kill(next(iter(workers.values())), signal.SIGKILL)
+        # As a worker leaves it that is killed between the two while it tidies up.
+        (folder / "dask-scratch-space" / "worker-gone.dirlock").touch()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_running_scheduler_is_used_by_its_address() -> None:
     with (
         LocalCluster(
@@ -37,6 +68,22 @@ def test_a_running_scheduler_is_used_by_its_address() -> None:
         cluster(workers=None, scheduler=running.scheduler_address) as client,
     ):
         assert dict(run(client, halve, [4])) == {4: 2}
+
+
+def test_nobody_else_on_the_network_reaches_the_embedded_cluster() -> None:
+    """Whoever reaches a scheduler or a worker can run code there; the dashboard tells what is built."""
+    with cluster(workers=1, scheduler=None) as client:
+        dict(run(client, halve, [2]))
+        assert client.dashboard_link.startswith("http://127.0.0.1:")
+        processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        listening = [
+            end.laddr.ip
+            for process in processes
+            for end in process.net_connections("inet")
+            if end.status == psutil.CONN_LISTEN
+        ]
+    assert listening
+    assert set(listening) <= {"127.0.0.1", "::1"}
 
 
 def test_an_address_where_nothing_answers_is_an_error_with_a_remedy() -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from gl10m.manifest.outcome import Ledger, Outcome
 from gl10m.manifest.schema import POLYGONS
 from gl10m.scene.rejection import Reason
-from pipelines.execution.journal import Journal, JournalError, Transaction, key_of
+from pipelines.execution.journal import Journal, key_of
+from pipelines.execution.publication import JournalError, Transaction
 
 
 def outcome_of(ids: list[str]) -> Outcome:
@@ -80,7 +81,7 @@ def test_a_publication_puts_all_files_in_place_and_drops_the_obsolete(tmp_path: 
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from pipelines.execution import journal
+    from pipelines.execution import publication
 
     root, steps = Path(sys.argv[1]), int(sys.argv[2])
     plain = Path.replace
@@ -92,7 +93,7 @@ KILLED = """
         return plain(self, target)
     Path.replace = counted
 
-    transaction = journal.Transaction(root)
+    transaction = publication.Transaction(root)
     for name in ("data/a", "data/b", "manifests/c"):
         transaction.stage(name).write_text("new " + name)
     transaction.publish(["data/old"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.execution.lock import BuildLockedError, is_locked, locked
+from pipelines.execution.lock import BuildLockedError, check_free, is_locked, locked
 
 HOLD = """
 import sys
@@ -33,3 +33,30 @@ def test_a_second_build_is_told_who_holds_the_folder_and_a_killed_one_holds_noth
     with locked(tmp_path):
         pass
     assert not is_locked(tmp_path)
+
+
+def test_the_command_is_refused_before_it_imports_an_engine(tmp_path: Path) -> None:
+    build = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-m",
+        "gl10m",
+        "build",
+        "--states",
+        "CA",
+        "--root",
+        str(tmp_path),
+    ]
+    with locked(tmp_path):
+        refused = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert refused.returncode == 4
+    assert "gl10m: BuildLockedError: another build (process " in refused.stderr
+    imported = {line.rpartition("|")[2].strip() for line in refused.stderr.splitlines()}
+    assert "pipelines.execution.lock" in imported
+    assert not imported & {"distributed", "numpy", "pyarrow", "rasterio"}
+
+
+def test_to_look_makes_nothing(tmp_path: Path) -> None:
+    check_free(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []

@@ -28,6 +28,8 @@ class Request:
     range: str | None
     key: str | None = None
     """The subscription key that came with it."""
+    query: str = ""
+    """Signatures arrive here."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Fault:
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+    """One that is empty is not sent."""
     hang_up_after: int | None = None
     """Bytes of the right answer to send before the connection is cut."""
     flip: bool = False
@@ -123,7 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response_only(status)
         for name, value in {"Date": self.date_time_string(), **headers}.items():
-            self.send_header(name, value)
+            if value:
+                self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -139,6 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
             path.strip("/"),
             self.headers.get("Range"),
             self.headers.get("Ocp-Apim-Subscription-Key"),
+            query,
         )
         world.requests.append(request)
         world.queries.append(query)

@@ -150,6 +150,7 @@ def test_the_same_command_mends_a_damaged_data_set(
     assert contents(root) == contents(built)
 
 
+@pytest.mark.slow
 def test_a_damaged_fragment_is_removed_and_its_scenes_fetched_again(
     built: Path, town: Town, tmp_path: Path
 ) -> None:
@@ -191,7 +192,13 @@ POINTS = {
 }
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param(point, marks=[] if point == "in the images" else pytest.mark.slow, id=point)
+        for point in POINTS
+    ],
+)
 def test_killed_and_started_again_it_gives_the_same_bytes(
     built: Path, town: Town, tmp_path: Path, point: str
 ) -> None:
@@ -220,6 +227,7 @@ def test_ctrl_c_keeps_what_was_under_way_and_says_how_to_go_on(
     assert contents(root) == contents(built)
 
 
+@pytest.mark.slow
 def test_with_other_parameters_what_was_fetched_is_kept_too_and_told(
     built: Path, town: Town, tmp_path: Path
 ) -> None:
@@ -247,6 +255,7 @@ def test_with_other_parameters_what_was_fetched_is_kept_too_and_told(
     assert f"imagery: {left} scenes to fetch" in ended.stderr
 
 
+@pytest.mark.slow
 def test_another_region_joins_the_data_set(built: Path, town: Town, tmp_path: Path) -> None:
     root = tmp_path / "root"
     first = [part.replace("CA", "NV") for part in town.command(root)]

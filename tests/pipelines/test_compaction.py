@@ -16,7 +16,7 @@ from gl10m.manifest.columns import values
 from gl10m.manifest.schema import CANDIDATES, FUNNEL, REJECTIONS, SCENES
 from gl10m.store import layout
 from gl10m.store.integrity import verify
-from gl10m.store.reader import open_index
+from gl10m.store.region_index import open_index
 from pipelines.compaction import OverlappingPartsError, compact
 from pipelines.publish import MixedClassMapError
 from tests.pipelines.town import TOWN, Town, contents
@@ -112,6 +112,7 @@ def test_shards_are_full_again(
     assert len(GL10MDataset(tmp_path / "all")) == len(index.scene_ids)
 
 
+@pytest.mark.slow
 def test_states_stand_side_by_side(built: Path, town: Town, tmp_path: Path) -> None:
     first = [part.replace("CA", "NV") for part in town.command(tmp_path / "nevada")]
     assert subprocess.run(first, capture_output=True, check=False).returncode == 0
@@ -180,6 +181,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_finishes_when_run_again(counties: tuple[Path, Path], tmp_path: Path) -> None:
     compact(tmp_path / "expected", list(counties))
     program = tmp_path / "killed.py"

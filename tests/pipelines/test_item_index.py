@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from gl10m.scene.acquisition import NAIP_WINDOW, Window
 from pipelines.execution.journal import Journal
 from pipelines.inputs import BuildRequest, _keeping
+from pipelines.sources import kept_searches
 from pipelines.sources.asset_urls import passing
 from pipelines.sources.imagery import Sensor
 from pipelines.sources.item_index import SEARCHED_AT, area_of, find_items, years
@@ -109,6 +110,18 @@ def test_another_sensor_year_or_ground_is_searched(tmp_path: Path) -> None:
         kept(world, tmp_path).search(Sensor.NAIP, AREA, Window(date(2022, 6, 1), date(2023, 6, 1)))
         kept(world, tmp_path).search(Sensor.NAIP, shapely.box(-122, 36, -120, 38), YEAR)
         assert searches(world) == 4
+
+
+def test_a_search_dated_ahead_by_a_wrong_clock_is_not_kept_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(archive()) as world:
+        with monkeypatch.context() as patched:
+            patched.setattr(kept_searches, "now", lambda: "2199-01-01T00:00:00+00:00")
+            kept(world, tmp_path).search(Sensor.NAIP, AREA, YEAR)
+        kept(world, tmp_path).search(Sensor.NAIP, AREA, YEAR)
+        kept(world, tmp_path).search(Sensor.NAIP, AREA, YEAR)
+        assert searches(world) == 2
 
 
 def test_old_damaged_and_unsettled_searches_are_made_anew(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from planetary_computer.settings import Settings
 
 from gl10m.scene.footprint import Footprint
 from pipelines.sources import signing
+from pipelines.sources.byte_ranges import Ranges, Span
 from pipelines.sources.cog import NAIP_IMAGE
 from pipelines.sources.imagery import DamagedRasterError, SourceUnavailableError
 from pipelines.sources.patience import Patience
@@ -124,13 +125,64 @@ def test_the_subscription_key_goes_to_the_token_server_alone(
         b"[]",
         b'{"token": "x"}',
         b'{"token": "x y", "msft:expiry": "2999-01-01T00:00:00Z"}',
-        b'{"token": "x", "msft:expiry": "1999-01-01T00:00:00Z"}',
     ],
 )
 def test_what_is_no_token_is_asked_for_again(tokens: World, body: bytes) -> None:
     good = granting(timedelta(hours=1))
     tokens.fault = lambda request: Fault(200, body) if request.number == 0 else good(request)
     assert Signer.PLANETARY_COMPUTER.sign(HREF, QUICK).endswith("SECRET1")
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_whether_a_token_has_ended_is_the_store_s_to_say(tokens: World, *, dated: bool) -> None:
+    """Some clock is wrong: it seems to have ended long ago, and is used until it is refused."""
+    body = b'{"token": "sig=GOOD", "msft:expiry": "1999-01-01T00:00:00Z"}'
+    tokens.fault = lambda _: Fault(200, body, {} if dated else {"Date": ""})
+    first = Signer.PLANETARY_COMPUTER.sign(HREF, QUICK)
+    assert first == Signer.PLANETARY_COMPUTER.sign(HREF, QUICK) == f"{HREF}?sig=GOOD"
+    assert len(tokens.requests) == 1
+    assert Signer.PLANETARY_COMPUTER.forget(first)
+    assert Signer.PLANETARY_COMPUTER.sign(HREF, QUICK) == first
+    assert len(tokens.requests) == 2
+
+
+def test_a_token_that_ended_for_another_range_takes_no_attempt(
+    tokens: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten tokens end, each refused for a range beside this one, which has a single attempt."""
+    monkeypatch.setenv("http_proxy", tokens.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    tokens.files["naip/z.tif"] = bytes(range(100))
+    grant = tokens.fault
+
+    def refuse(request: Request) -> Fault | None:
+        if request.path == TOKENS or int(request.query.rpartition("SECRET")[2]) >= 20:
+            return grant(request)
+        Signer.PLANETARY_COMPUTER.forget(
+            f"http://naipeuwest.blob.core.windows.net/naip/z.tif?{request.query}"
+        )
+        return Fault(403)
+
+    tokens.fault = refuse
+    ranges = Ranges(signer=Signer.PLANETARY_COMPUTER, patience=replace(QUICK, attempts=1))
+    piece = ranges.get("http://naipeuwest.blob.core.windows.net/naip/z.tif", Span(10, 20))
+    assert piece.body == bytes(range(10, 20))
+    assert [request.path for request in tokens.requests].count(TOKENS) == 11
+
+
+def test_a_store_that_refuses_every_token_ends_the_attempts(
+    tokens: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", tokens.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    grant = tokens.fault
+    tokens.fault = lambda request: grant(request) or Fault(403)
+    ranges = Ranges(signer=Signer.PLANETARY_COMPUTER, patience=QUICK)
+    with pytest.raises(SourceUnavailableError, match="in 2 attempts: status 403") as error:
+        ranges.get("http://naipeuwest.blob.core.windows.net/naip/z.tif", Span(10, 20))
+    assert "SECRET" not in str(error.value)
+    assert error.value.__context__ is None
+    assert [request.path for request in tokens.requests].count(TOKENS) == 2
 
 
 def test_a_token_server_that_stalls_holds_nobody(tokens: World) -> None:

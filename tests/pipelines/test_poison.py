@@ -48,7 +48,6 @@ def request(town: Town, root: Path) -> BuildRequest:
     return BuildRequest(
         root=root,
         regions=("CA",),
-        source="stac",
         lr_source="stac",
         hr_source="stac",
         stac_url=town.address,
@@ -57,6 +56,7 @@ def request(town: Town, root: Path) -> BuildRequest:
     )
 
 
+@pytest.mark.slow
 def test_only_the_scene_that_kills_is_lost_and_the_next_run_tries_it_again(
     built: Path, town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,8 @@ import pytest
 import shapely
 
 from gl10m.manifest import split
-from gl10m.manifest.leakage import check, texts
+from gl10m.manifest.columns import texts
+from gl10m.manifest.leakage import check
 from gl10m.manifest.rectangles import bounds_of, boxes
 from gl10m.scene.class_map import ClassMap
 from pipelines.stages.classes import map_classes

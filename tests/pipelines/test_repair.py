@@ -12,7 +12,7 @@ from gl10m.report.card import LICENCES, README
 from gl10m.scene.class_map import ClassMap
 from gl10m.store.integrity import verify
 from gl10m.store.layout import index_path
-from gl10m.store.reader import open_index
+from gl10m.store.region_index import open_index
 from pipelines.repair import repair
 from tests.pipelines.town import Town, contents
 from tests.store.mutations import mutation
@@ -41,6 +41,11 @@ def delete(*names: str) -> Callable[[Path], None]:
             (root / name).unlink()
 
     return gone
+
+
+def flip_tile_without_index(root: Path) -> None:
+    flip_tile(root)
+    delete("index/CA.arrow")(root)
 
 
 MANIFESTS = ("scenes", "candidates", "rejections", "items", "coverage", "funnel")
@@ -76,6 +81,7 @@ LOST: dict[str, tuple[Callable[[Path], None], int]] = {
     "a bit of a tile": (flip_tile, 1),
     "a bit of the footer": (lambda root: flip(root / SHARD, (root / SHARD).stat().st_size - 300), 0),
     "a shard gone": (delete(SHARD), 7),
+    "a bit of a tile, and the index gone": (flip_tile_without_index, 7),
 }
 
 

@@ -226,6 +226,14 @@ def test_retry_after_is_a_number_or_a_date_by_the_servers_clock() -> None:
     assert retry_after({}) is None
 
 
+def test_a_date_far_away_is_not_believed_where_the_server_does_not_tell_its_time() -> None:
+    """Our clock may be an hour behind: a wait of a second looks like one of an hour."""
+    now = datetime.now(UTC)
+    then = email.utils.format_datetime(now + timedelta(hours=1), usegmt=True)
+    assert retry_after({"Retry-After": then}) is None
+    assert retry_after({"Retry-After": then, "Date": email.utils.format_datetime(now, usegmt=True)}) == 3600
+
+
 @given(st.text(max_size=40) | st.from_regex(r"[0-9]{1,30}", fullmatch=True), st.text(max_size=40))
 def test_whatever_a_server_writes_there_is_a_number_or_nothing(text: str, date: str) -> None:
     said = retry_after({"Retry-After": text, "Date": date})

@@ -27,6 +27,7 @@ def test_while_it_runs_and_once_it_was_stopped(town: Town, tmp_path: Path) -> No
     root = tmp_path / "root"
     with start(town, root, "--workers", "1") as building:
         wait_for(lambda: any(root.glob(".gl10m/fragments/[!.]*.parquet")), building)
+        os.killpg(building.pid, signal.SIGSTOP)  # or it may be at the next stage before it is asked for
         during = status(root)
         os.killpg(building.pid, signal.SIGKILL)
         building.communicate(timeout=60)

@@ -18,7 +18,13 @@ def fetching(root: Path) -> bool:
     return any(root.glob(".gl10m/fragments/[!.]*.parquet"))
 
 
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+ASKED = pytest.mark.parametrize(
+    "asked", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=["SIGINT", "SIGTERM"]
+)
+"""By a user; by a batch system whose time is up."""
+
+
+@ASKED
 def test_asked_once_a_build_commits_what_is_under_way_and_says_how_to_go_on(
     built: Path, town: Town, tmp_path: Path, asked: signal.Signals
 ) -> None:
@@ -51,7 +57,7 @@ def test_asked_before_the_images_a_build_stops_at_once(town: Town, tmp_path: Pat
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@ASKED
 def test_asked_twice_it_leaves_at_once_and_the_next_run_goes_on(
     built: Path, town: Town, tmp_path: Path, asked: signal.Signals
 ) -> None:

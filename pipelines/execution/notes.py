@@ -2,23 +2,29 @@
 
 A fragment is a few scenes, a build has tens of thousands. Each note is a small Parquet file with the receipts
 of some fragments, written by the build alone, which holds the lock. It decides nothing: a fragment that no
-note
-knows, or that has another size than noted, is opened itself, and notes may be deleted at any time.
+note knows, or that has another size than noted, is opened itself, and notes may be deleted at any time.
 """
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gl10m.storage.place import BucketPath, Place, below, readable
+from gl10m.manifest.parquet import TEMPORARY
+from gl10m.storage.contents import readable
+from gl10m.storage.place import Place, below
 from pipelines.execution.journal import Journal, key_of, written
 
-NOTED = 256
+NOTED = 32
 """Fragments in a note: as many are opened at most by whoever looks on."""
+
+JOINED = 8
+"""Notes that are joined into one, so that there are not too many of them either."""
 
 FRAGMENT, ROW = "fragment", "fragment_row"
 """Columns of where a receipt's images lie: name of the file, row in it."""
@@ -30,11 +36,13 @@ _ABOUT = [(FRAGMENT, pa.string()), (_BYTES, pa.int64()), (ROW, pa.int32())]
 
 @dataclass(slots=True)
 class Notes:
-    """Notes of a build at work; one for each `NOTED` fragments."""
+    """Notes of a build at work; one for each `NOTED` fragments, joined by and by."""
 
     journal: Journal
     waiting: list[pa.Table] = field(default_factory=list)
     """Receipts of fragments that are not noted yet."""
+    small: dict[Place, pa.Table] = field(default_factory=dict)
+    """Notes that are not joined yet, with what stands in them."""
 
     def add(self, fragment: Place, receipts: pa.Table) -> None:
         """Note a fragment, now or with the next ones.
@@ -46,6 +54,8 @@ class Notes:
         self.waiting.append(_placed(fragment, receipts))
         if len(self.waiting) >= NOTED:
             self.write()
+        if len(self.small) >= JOINED:
+            self._join()
 
     def write(self) -> None:
         """Write down what waits.
@@ -55,8 +65,16 @@ class Notes:
         """
         if not self.waiting:
             return
-        write_note(self.journal, pa.concat_tables(self.waiting))
+        receipts = pa.concat_tables(self.waiting)
+        self.small[write_note(self.journal, receipts)] = receipts
         self.waiting.clear()
+
+    def _join(self) -> None:
+        """One note in the place of several; who looks on meanwhile finds both, or opens their fragments."""
+        write_note(self.journal, pa.concat_tables(self.small.values()))
+        for path in self.small:
+            path.unlink(missing_ok=True)
+        self.small.clear()
 
 
 @contextlib.contextmanager
@@ -69,8 +87,8 @@ def noting(journal: Journal) -> Iterator[Notes]:
         notes.write()
 
 
-def write_note(journal: Journal, receipts: pa.Table) -> None:
-    """Write one note.
+def write_note(journal: Journal, receipts: pa.Table) -> Place:
+    """Write one note; gives where.
 
     Args:
         journal: of the data set.
@@ -80,8 +98,10 @@ def write_note(journal: Journal, receipts: pa.Table) -> None:
         UnwritableJournalError: the disk is full, or refuses.
     """
     named = sorted({str(name) for name in receipts[FRAGMENT].to_pylist()})
-    with written(folder(journal) / f"{key_of(named)}.parquet") as temporary:
+    path = folder(journal) / f"{key_of(named)}.parquet"
+    with written(path) as temporary:
         pq.write_table(receipts, temporary, compression="zstd", write_page_checksum=True)
+    return path
 
 
 def folder(journal: Journal) -> Place:
@@ -108,7 +128,7 @@ def noted(journal: Journal, sizes: dict[str, int], schema: pa.Schema) -> pa.Tabl
         one fragment, as after a build that was killed, its receipts come twice.
     """
     expected = pa.schema([*schema, *(pa.field(*column) for column in _ABOUT)])
-    tables = [table for path in below(folder(journal), "*.parquet") if (table := _read(path, expected))]
+    tables = [table for path in below(folder(journal), "*.parquet") if (table := columns_of(path, expected))]
     found = pa.concat_tables(tables or [expected.empty_table()])
     names = pa.array(sizes, pa.string())
     # Looked up by position, once for all rows.
@@ -136,24 +156,37 @@ def _placed(fragment: Place, receipts: pa.Table) -> pa.Table:
     return table.append_column(ROW, pa.array(range(rows), pa.int32()))
 
 
-def _read(path: Place, expected: pa.Schema) -> pa.Table | None:
-    """A note, or None where it cannot be read: then its fragments are opened."""
+def columns_of(path: Place, expected: pa.Schema) -> pa.Table | None:
+    """Some columns of a note or a fragment; None where it cannot be read, which then counts as not there.
+
+    Args:
+        path: a Parquet file of the journal.
+        expected: names and types of the columns.
+    """
     try:
-        table = pq.read_table(readable(path), page_checksum_verification=True)
-        return table.select(expected.names).cast(expected)
+        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
+            return file.read(columns=expected.names).select(expected.names).cast(expected)
     except (OSError, pa.ArrowException, KeyError, ValueError):
         return None
 
 
 def sizes_of(journal: Journal) -> dict[str, int]:
-    """Bytes of each fragment that is there, by name."""
-    return {path.name: _size(path) for path in below(journal.fragments, "*.parquet") if _size(path) >= 0}
+    """Bytes of each fragment that is there, by name, sorted."""
+    folder = journal.fragments
+    if isinstance(folder, Path):
+        return dict(sorted(_sizes_in(folder)))
+    found = below(folder, "*.parquet")
+    return {path.name: path.stat().st_size for path in found}
 
 
-def _size(path: Place) -> int:
-    if isinstance(path, BucketPath) and path.found is not None:
-        return path.found.size
+def _sizes_in(folder: Path) -> Iterator[tuple[str, int]]:
+    """There may be tens of thousands, and a build that publishes deletes them meanwhile."""
     try:
-        return path.stat().st_size
-    except FileNotFoundError:  # a build that publishes deletes them meanwhile
-        return -1
+        entries = os.scandir(folder)
+    except FileNotFoundError:
+        return
+    with entries:
+        for entry in entries:
+            if entry.name.endswith(".parquet") and not entry.name.startswith(TEMPORARY):
+                with contextlib.suppress(FileNotFoundError):
+                    yield entry.name, entry.stat().st_size

@@ -10,11 +10,12 @@ import pytest
 
 from gl10m.manifest.columns import values
 from gl10m.manifest.outcome import Ledger
+from gl10m.manifest.parquet import TEMPORARY
 from gl10m.manifest.schema import FETCHED
 from gl10m.scene.rejection import Reason
-from pipelines.execution import ledger
 from pipelines.execution.fragments import RECEIPTS, Receipts, make_fragment
 from pipelines.execution.journal import Journal
+from pipelines.execution.notes import Notes, forget, noting, sizes_of
 
 
 def rejected(names: Sequence[str]) -> pa.Table:
@@ -33,7 +34,7 @@ def root(tmp_path: Path) -> Path:
 def journal(root: Path) -> Journal:
     """Three fragments of two scenes; two of them are noted."""
     journal = Journal(root)
-    with ledger.noting(journal) as notes:
+    with noting(journal) as notes:
         for names in (["CA-w1", "CA-w2"], ["CA-w3", "CA-w4"]):
             fragment = rejected(names)
             notes.add(journal.write_fragment(fragment), fragment.select(RECEIPTS.names))
@@ -47,7 +48,7 @@ def ids(journal: Journal) -> list[str]:
 
 def test_noted_and_unnoted_fragments_count_alike(journal: Journal) -> None:
     assert ids(journal) == [f"CA-w{number}" for number in range(1, 7)]
-    ledger.forget(journal)
+    forget(journal)
     assert ids(journal) == [f"CA-w{number}" for number in range(1, 7)]
 
 
@@ -67,6 +68,31 @@ def test_a_noted_fragment_is_not_opened(journal: Journal, monkeypatch: pytest.Mo
     opened.clear()
     Receipts(journal).load()
     assert not [path for path in opened if isinstance(path, Path) and path.parent == journal.fragments]
+
+
+def test_small_notes_are_joined_and_few_fragments_wait_for_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path)
+    monkeypatch.setattr("pipelines.execution.notes.NOTED", 4)
+    monkeypatch.setattr("pipelines.execution.notes.JOINED", 3)
+    begun = 3 * 12 + 2 * 4 + 3
+    notes = Notes(journal)
+    for number in range(begun):
+        fragment = rejected([f"CA-w{number}"])
+        notes.add(journal.write_fragment(fragment), fragment.select(RECEIPTS.names))
+    assert len(list(tmp_path.glob(".gl10m/notes/*"))) == 3 + 2
+    assert len(notes.waiting) == 3
+    assert ids(journal) == sorted(f"CA-w{number}" for number in range(begun))
+    counted = Receipts(journal).outcomes()
+    assert counted.to_pylist() == Receipts(journal).load().select(counted.column_names).to_pylist()
+
+
+def test_unfinished_files_are_no_fragments(journal: Journal, root: Path) -> None:
+    known = sizes_of(journal)
+    (root / ".gl10m" / "fragments" / f"{TEMPORARY}1-{next(iter(known))}").write_bytes(b"half")
+    assert sizes_of(journal) == known
+    assert sizes_of(Journal(root / "none")) == {}
 
 
 def test_a_fragment_that_is_gone_or_of_another_size_is_not_believed(journal: Journal, root: Path) -> None:
