@@ -6,36 +6,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gl10m.cli import root_option
+from reference_model.options import (
+    ENCODERS,
+    check_encoder_files,
+    device_option,
+    encoder_option,
+    novel_option,
+    preset_option,
+    texts_option,
+    weights_option,
+)
 
 if TYPE_CHECKING:
     from gl10m.storage.place import Place
 
 
-ENCODERS = (
-    "small",
-    "siglip2",
-    "siglip",
-    "dinov2",
-    "dinov3",
-    "clip",
-    "openclip",
-    "clip-rsicd",
-    "remoteclip",
-    "satmae",
-    "cross-scale-mae",
-    "efficientnet-lite0",
-)
-"""Names for --encoder; written out, since to import the networks takes seconds."""
+KINDS = ("_base", "_novel")
+"""What mAP@K is told separately for."""
 
 
 @click.command()
-@click.option(
-    "--preset",
-    type=click.Choice(["tiny", "small", "paper"]),
-    default="tiny",
-    show_default=True,
-    help="Size and length: minutes on two cores; hours on a CPU or minutes on a GPU; the paper's.",
-)
+@preset_option
 @root_option
 @click.option(
     "--out",
@@ -51,23 +42,16 @@ ENCODERS = (
     show_default=True,
     help="Share of HR tiles to observe.",
 )
+@encoder_option
+@weights_option
+@texts_option
+@novel_option
+@device_option
 @click.option(
-    "--encoder",
-    type=click.Choice(ENCODERS),
-    default=ENCODERS[0],
-    show_default=True,
-    help="small is trained here; the others are published networks, whose weights must be on this machine.",
-)
-@click.option(
-    "--weights", type=click.Path(path_type=Path, dir_okay=False), help="File of a published encoder."
-)
-@click.option("--texts", type=click.Path(path_type=Path, file_okay=False), help="Folder of its text tower.")
-@click.option(
-    "--device",
-    type=click.Choice(["cpu", "cuda", "auto"]),
-    default="auto",
-    show_default=True,
-    help="auto: a GPU where there is one.",
+    "--compile",
+    "compiled",
+    is_flag=True,
+    help="torch.compile takes the blocks of what is trained: slow at first, faster steps on a GPU.",
 )
 def train(  # noqa: PLR0917 - one a command-line option
     preset: str,
@@ -78,7 +62,10 @@ def train(  # noqa: PLR0917 - one a command-line option
     encoder: str,
     weights: Path | None,
     texts: Path | None,
+    novel: tuple[str, ...] | None,
     device: str,
+    *,
+    compiled: bool,
 ) -> None:
     """Train sampler and predictor, show what sparse observation buys.
 
@@ -90,27 +77,24 @@ def train(  # noqa: PLR0917 - one a command-line option
     Example:
       gl10m train-reference --preset tiny --root demo
     """
-    if encoder == ENCODERS[0] and (weights or texts):
-        raise click.UsageError("--weights and --texts are for a published encoder; name it with --encoder")
+    check_encoder_files(encoder, weights, texts)
+    from reference_model.encoding import EncoderChoice
     from reference_model.presets import PRESETS
-    from reference_model.stages import EncoderChoice
-    from reference_model.train import train_reference
+    from reference_model.train import Recipe, open_ground, train_reference
 
     def say(line: str) -> None:
         click.echo(line, err=True)
 
     home = root if isinstance(root, Path) else Path()
     folder = out or home / "runs" / "-".join((preset, *([] if encoder == "small" else [encoder]), str(seed)))
-    metrics = train_reference(
-        root,
-        folder,
+    recipe = Recipe(
         preset=PRESETS[preset],
-        seed=seed,
-        target_obr=obr,
-        say=say,
         encoder=EncoderChoice(name=encoder, weights=weights, texts=texts),
+        target_obr=obr,
         device=device,
+        compiled=compiled,
     )
+    metrics = train_reference(open_ground(root, novel), folder, recipe, seed, say)
     click.echo(table(metrics))
     click.echo(f"\nweights, threshold and result: {folder}")
 
@@ -124,10 +108,14 @@ def table(metrics: dict[str, Any]) -> str:
     rows: dict[str, dict[str, float]] = metrics["observations"]
     ranks = sorted(int(key[4:]) for key in rows["full"] if key.startswith("mAP@") and key[4:].isdigit())
     lines = [*_about(metrics), ""]
-    lines.append(f"{'observation':<17}{'OBR':>7}{'tiles':>12}" + "".join(f"{f'mAP@{k}':>9}" for k in ranks))
+    kinds = [kind for kind in KINDS if any(key.endswith(kind) for key in rows["full"])]
+    titles = "".join(f"{f'mAP@{k}':>9}" for k in ranks)
+    titles += "".join(f"{kind[1:] + f'@{ranks[-1]}':>10}" for kind in kinds)
+    lines.append(f"{'observation':<17}{'OBR':>7}{'tiles':>12}{titles}")
     for name, row in rows.items():
         tiles = "/".join(f"{row[f'tiles_{share}_percent']:.0f}" for share in (5, 50, 95))
         figures = "".join(f"{row[f'mAP@{k}']:>9.3f}" for k in ranks)
+        figures += "".join(f"{row[f'mAP@{ranks[-1]}{kind}']:>10.3f}" for kind in kinds)
         lines.append(f"{name:<17}{row['OBR']:>7.3f}{tiles:>12}{figures}")
     lines += ["", *_remarks(metrics)]
     return "\n".join(lines)
@@ -136,13 +124,13 @@ def table(metrics: dict[str, Any]) -> str:
 def _about(metrics: dict[str, Any]) -> list[str]:
     classes, scenes = metrics["classes"], metrics["scenes"]
     counts = f"{scenes['train']} trained on, {scenes['val']} for the threshold, {scenes['test']} held out"
-    untaught = classes["evaluated_without_training_scene"]
-    evaluated = f"{classes['evaluated']} of {classes['all']} have a held-out scene"
+    untaught, novel = classes["evaluated_without_training_scene"], classes["evaluated_novel"]
+    evaluated = f"{classes['evaluated']} of {classes['all']} have a held-out scene, {novel} of them Novel"
     return [
         f"preset {metrics['preset']}, encoder {metrics['encoder']}, seed {metrics['seed']}",
         f"scenes: {counts}, {metrics['dropped']} left out because they overlap held-out ground",
         metrics["held_out"],
-        f"classes: {evaluated}, {untaught} of them no training scene",
+        f"classes: {evaluated}, {untaught} without a training scene",
         f"chance level of mAP (mean prevalence): {metrics['chance']:.3f}",
     ]
 

@@ -1,5 +1,6 @@
 """The result on held-out scenes: what was observed, what it cost, how well class names find their scenes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,12 @@ from torch import Tensor
 
 from reference_model.features import Features
 from reference_model.holdout import Roles
+from reference_model.metrics.base_novel import base_and_novel
 from reference_model.metrics.observation_cost import Calibration, obr
 from reference_model.metrics.retrieval import (
+    average_precision,
     average_precision_over_hits,
     chance_level,
-    mean_average_precision,
     ranked_relevance,
 )
 from reference_model.networks.head import SceneHead
@@ -49,6 +51,13 @@ class Model:
     calibration: Calibration
 
 
+def in_batches(
+    rows: Tensor, selected: Tensor, at_once: int = SCENES_AT_ONCE
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Scenes (N,) and their tiles (N, 100), so many as are handled together."""
+    return zip(torch.split(rows, at_once), torch.split(selected, at_once), strict=True)
+
+
 @torch.no_grad()
 def class_scores(model: Model, features: Features, rows: Tensor, selected: Tensor) -> tuple[Tensor, float]:
     """Rank scenes for every class under one observation.
@@ -63,9 +72,7 @@ def class_scores(model: Model, features: Features, rows: Tensor, selected: Tenso
         Cosines float32 (N, classes), and Eq. 8 over the tiles that were not observed (NaN if all were).
     """
     scores, losses = [], []
-    for part, where in zip(
-        torch.split(rows, SCENES_AT_ONCE), torch.split(selected, SCENES_AT_ONCE), strict=True
-    ):
+    for part, where in in_batches(rows, selected):
         observed = features.observed(part, where)
         where = where.to(features.device)  # noqa: PLW2901 - the same choice on the device
         predicted = model.predictor(observed, where, features.context(part))
@@ -87,6 +94,9 @@ class Trial:
     features: Features
     labels: Tensor
     """Bool (scenes, classes)."""
+
+    is_novel: NDArray[np.bool_]
+    """(classes,), True for one that the training knew nothing of."""
 
     roles: Roles
     ranks: tuple[int, ...]
@@ -148,11 +158,12 @@ def evaluate(model: Model, trial: Trial, scores: Tensor, targets: Tensor) -> dic
             "all": len(evaluated),
             "evaluated": int(evaluated.sum()),
             "evaluated_without_training_scene": int((evaluated & ~taught).sum()),
+            "evaluated_novel": int((evaluated & trial.is_novel).sum()),
         },
         "chance": chance_level(trial.relevant),
         "threshold": model.calibration.threshold,
         "target_obr": model.calibration.target_obr,
-        "sampler": _sampler_account(model.calibration, scores, targets, roles),
+        "sampler": sampler_account(model.calibration, scores, targets, roles),
         "observations": lines,
     }
 
@@ -163,8 +174,10 @@ def _line(model: Model, trial: Trial, selected: Tensor) -> dict[str, float]:
     tiles = selected.sum(dim=1).double().numpy()
     line = {"OBR": obr(selected)}
     line |= {f"tiles_{share}_percent": float(np.percentile(tiles, share)) for share in TILE_PERCENTILES}
+    kinds = base_and_novel(scores.numpy(), trial.relevant, trial.is_novel, trial.ranks, trial.seed)
     for k in trial.ranks:
-        line[f"mAP@{k}"] = mean_average_precision(scores.numpy(), trial.relevant, k, trial.seed).mean
+        line[f"mAP@{k}"] = float(np.nanmean(average_precision(ranked, k)))
+        line |= {f"mAP@{k}_{kind}": by_rank[k] for kind, by_rank in kinds.items()}
         line[f"mAP@{k}_over_hits"] = float(np.nanmean(average_precision_over_hits(ranked, k)))
     if not np.isnan(missing):
         line["completion_loss"] = missing
@@ -196,10 +209,17 @@ def random_choices(selected: Tensor, draws: int, seed: int) -> list[Tensor]:
     return choices
 
 
-def _sampler_account(
+def sampler_account(
     calibration: Calibration, scores: Tensor, targets: Tensor, roles: Roles
 ) -> dict[str, Any]:
-    """Whether the sampler learned: how far its scores range and how much of G* it buys."""
+    """Whether the sampler learned: how far its scores range and how much of G* it buys.
+
+    Args:
+        calibration: of the sampler.
+        scores: what it predicts, (scenes, 100).
+        targets: G*, of the same shape.
+        roles: which scenes are for validation and for the test.
+    """
 
     def captured(rows: NDArray[np.int64]) -> float:
         worth, chosen = targets[torch.from_numpy(rows)], calibration.select(scores[torch.from_numpy(rows)])

@@ -6,7 +6,7 @@ held-out footprint ever overlaps one that is trained on: training scenes that do
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
 
 import numpy as np
@@ -24,6 +24,9 @@ Rows = NDArray[np.int64]
 
 FEWEST = {"train": 8, "val": 2, "test": 4}
 """Scenes without which a role cannot be filled."""
+
+UNLABELLED = "pretrain"
+"""Split of the scenes that stage I alone learns from."""
 
 SHARED_EDGE_DEGREES = 1e-9
 """Footprints that overlap by no more than this touch; a tenth of a millimetre."""
@@ -43,6 +46,9 @@ class Roles:
     dropped: int
     """Scenes left out because they overlap a held-out footprint."""
 
+    unlabelled: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """Scenes of the split `pretrain`, from which stage I alone learns."""
+
     held_out: str
     """How the held-out scenes were chosen, in words for the report."""
 
@@ -51,7 +57,7 @@ def assign(splits: Sequence[str], bounds: NDArray[np.float64], seed: int) -> Rol
     """Give every scene its role.
 
     Args:
-        splits: the split of each scene; others than train, val and test take no part.
+        splits: the split of each scene; others than train, val, test and pretrain take no part.
         bounds: (scenes, 4), west, south, east, north in degrees, EPSG:4326.
         seed: chooses between blocks that are equally good to hold out.
 
@@ -73,7 +79,11 @@ def assign(splits: Sequence[str], bounds: NDArray[np.float64], seed: int) -> Rol
                 f"{len(best[name])} of {len(splits)} left for it ({dropped} dropped because they overlap "
                 "held-out ground). Build more scenes, or more states."
             )
-    return Roles(**best, dropped=dropped, held_out=_in_words(missing))
+    unlabelled = np.flatnonzero(np.array(splits, dtype=object) == UNLABELLED)
+    touched = _touched(np.concatenate([best["val"], best["test"]]), overlaps, len(bounds))
+    return Roles(
+        **best, dropped=dropped, unlabelled=unlabelled[~touched[unlabelled]], held_out=_in_words(missing)
+    )
 
 
 def blocks(bounds: NDArray[np.float64], count: int) -> list[NDArray[np.int64]]:
@@ -128,13 +138,18 @@ def _cleared(roles: Mapping[str, Rows], overlaps: Rows, scenes: int) -> dict[str
     """Drop validation scenes that overlap a test scene, then training scenes that overlap either."""
     clear = dict(roles)
     for name, held_out in (("val", ("test",)), ("train", ("val", "test"))):
-        kept_aside = np.zeros(scenes, dtype=bool)
-        for other in held_out:
-            kept_aside[clear[other]] = True
-        touched = np.zeros(scenes, dtype=bool)
-        touched[overlaps[0][kept_aside[overlaps[1]]]] = True
+        touched = _touched(np.concatenate([clear[other] for other in held_out]), overlaps, scenes)
         clear[name] = clear[name][~touched[clear[name]]]
     return clear
+
+
+def _touched(kept_aside: Rows, overlaps: Rows, scenes: int) -> NDArray[np.bool_]:
+    """Which scenes share ground with one of those that are kept aside, (scenes,)."""
+    aside = np.zeros(scenes, dtype=bool)
+    aside[kept_aside] = True
+    touched = np.zeros(scenes, dtype=bool)
+    touched[overlaps[0][aside[overlaps[1]]]] = True
+    return touched
 
 
 def _overlaps(bounds: NDArray[np.float64]) -> Rows:

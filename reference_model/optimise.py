@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from math import cos, isfinite, pi
 from typing import Any, Protocol
@@ -36,6 +37,12 @@ class Journal(Protocol):
 
     def read_checkpoint(self, stage: str) -> dict[str, Any] | None:
         """The state of an unfinished stage, None where there is none."""
+
+    def rewind(self, stage: str, step: int) -> None:
+        """Forget what the log says of an unfinished stage from a step on."""
+
+    def fitting(self, name: str) -> AbstractContextManager[None]:
+        """Within it, a file that does not hold what it should is an error that names it."""
 
 
 class TrainingDivergedError(RuntimeError):
@@ -120,14 +127,40 @@ class Training:
         }
 
     def go_on_from(self, state: Mapping[str, Any]) -> None:
-        """Take up a checkpoint."""
+        """Take up a checkpoint.
+
+        Raises:
+            LookupError, TypeError, ValueError, RuntimeError: it is of something else; see `Run.fitting`.
+        """
         for module, saved in zip(self.modules, state["modules"], strict=True):
             module.load_state_dict(saved)
-        self.averages = list(state["averages"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        averages = [
+            _like(average, kept) for average, kept in zip(self.averages, state["averages"], strict=True)
+        ]
+        self.averages = averages
+        self._take_up_optimiser(state["optimiser"])
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["chance"])
         self.step = int(state["step"])
+        if not 0 <= self.step <= self.schedule.steps:
+            raise ValueError(f"a stage of {self.schedule.steps} steps is taken up at step {self.step}")
+
+    def _take_up_optimiser(self, saved: dict[str, Any]) -> None:
+        """Moments come from the checkpoint, all rates from the schedule."""
+        rates = [
+            {name: group[name] for name in group if name != "params"} for group in self.optimiser.param_groups
+        ]
+        self.optimiser.load_state_dict(saved)
+        for group, own in zip(self.optimiser.param_groups, rates, strict=True):
+            group.update(own)
+        for parameter, moments in self.optimiser.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                if moments[name].shape != parameter.shape:
+                    raise ValueError(
+                        f"{name} of shape {tuple(moments[name].shape)} for {tuple(parameter.shape)}"
+                    )
+            if not isinstance(moments["step"], Tensor) or moments["step"].numel() != 1:
+                raise TypeError("a count of steps that is none")
 
     def take(self, terms: Mapping[str, Tensor]) -> None:
         """Do one step down the sum of the terms, gradients clipped to length 1.
@@ -198,7 +231,10 @@ def optimise(
     team = team or Team()
     training = Training(stage=stage, modules=modules, schedule=schedule, generator=generator, team=team)
     if (kept := journal.read_checkpoint(stage)) is not None:
-        training.go_on_from(kept)
+        with journal.fitting(f"{stage}.checkpoint"):
+            training.go_on_from(kept)
+    if team.leads:
+        journal.rewind(stage, training.step)
     for module in modules:
         module.train()
     saved = time.monotonic()
@@ -223,6 +259,19 @@ def optimise(
 
 def _hidden(team: Team) -> bool | None:
     return None if team.leads else True
+
+
+def _like(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, which has those of ours, each of its shape and type.
+
+    Raises:
+        ValueError: it has others.
+    """
+    for name, tensor in ours.items():
+        found = theirs[name]
+        if found.shape != tensor.shape or found.dtype != tensor.dtype:
+            raise ValueError(f"the average of {name} is {tuple(found.shape)} of {found.dtype}")
+    return {name: theirs[name].to(tensor.device) for name, tensor in ours.items()}
 
 
 def _copied(module: nn.Module) -> dict[str, Tensor]:

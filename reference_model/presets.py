@@ -29,6 +29,9 @@ class Preset:
     kept_as: TokenType = "float16"
     """How the feature cache keeps the tokens of tiles."""
 
+    head_depth: int = 0
+    """Transformer blocks before the head's pool, the same for every row that is compared."""
+
     fusion: str = "product"
     """Supervision of the sampler, a key of `supervision.FUSIONS`."""
 
@@ -53,6 +56,18 @@ class Preset:
     alignment: Schedule
     """Stage II: predictor and head on Eq. 9 and half of Eq. 8."""
 
+    probing: Schedule = Schedule(steps=200, batch=16, learning_rate=1e-2)  # noqa: RUF009 - immutable
+    """Linear heads of the supervised baselines, on encodings that stay as they are."""
+
+    finetuning: Schedule = Schedule(steps=60, batch=8, learning_rate=1e-3)  # noqa: RUF009 - immutable
+    """A whole baseline network with its head; the network gets a tenth of the rate."""
+
+    distillation: Schedule = Schedule(steps=60, batch=8, learning_rate=5e-4)  # noqa: RUF009 - immutable
+    """The LR student of SAR (KD)."""
+
+    policy: Schedule = Schedule(steps=150, batch=16, learning_rate=1e-3)  # noqa: RUF009 - immutable
+    """The policy of PatchDrop, alone and then together with its head, each so long."""
+
 
 TINY = Preset(
     name="tiny",
@@ -74,6 +89,10 @@ SMALL = Preset(
     sampling=Schedule(steps=2_000, batch=32, learning_rate=1e-3),
     completion=Schedule(steps=4_000, batch=32, learning_rate=1e-3, average=0.999),
     alignment=Schedule(steps=2_000, batch=32, learning_rate=1e-3),
+    probing=Schedule(steps=2_000, batch=32, learning_rate=1e-2),
+    finetuning=Schedule(steps=2_000, batch=32, learning_rate=1e-3),
+    distillation=Schedule(steps=2_000, batch=32, learning_rate=5e-4),
+    policy=Schedule(steps=2_000, batch=32, learning_rate=1e-3),
 )
 """Hours on a CPU, minutes on a GPU; of use from some hundred scenes on."""
 
@@ -87,6 +106,10 @@ PAPER = Preset(
     sampling=Schedule(steps=6_720, batch=256, learning_rate=1e-3, half_precision=True),
     completion=Schedule(steps=16_800, batch=256, learning_rate=5e-4, average=0.9995, half_precision=True),
     alignment=Schedule(steps=1_680, batch=512, learning_rate=1e-3, half_precision=True),
+    probing=Schedule(steps=3_360, batch=512, learning_rate=1e-3, half_precision=True),
+    finetuning=Schedule(steps=6_720, batch=256, learning_rate=1e-3, half_precision=True),
+    distillation=Schedule(steps=6_720, batch=256, learning_rate=1e-4, half_precision=True),
+    policy=Schedule(steps=3_360, batch=512, learning_rate=1e-3, half_precision=True),
 )
 """The paper's size (4.3, E.2): twelve blocks, a published ViT-B as encoder, 50 epochs of 86,008 scenes."""
 

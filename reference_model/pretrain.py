@@ -1,8 +1,8 @@
 """The tiny preset's own encoder: images and class names, trained on the training scenes alone, then frozen.
 
-It stands where a published vision-language model stands in the larger presets. Tiles learn against their
-tile labels; the overview learns in crops that follow the tile grid, whose labels are exact too and which a
-few dozen scenes cannot be memorised by.
+It stands where a published vision-language model stands in the larger presets. Tiles learn against the Base
+classes among their labels; the overview learns in crops that follow the tile grid, whose labels are exact
+too and which a few dozen scenes cannot be memorised by.
 """
 
 from dataclasses import dataclass
@@ -10,14 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gl10m.scene.footprint import LR_PIXELS
 from gl10m.scene.grid import GRID, TILES
 from reference_model.networks.encoder import SENSORS, EncoderParameters, SmallEncoder
 from reference_model.networks.positions import turned
 from reference_model.networks.text import TextTower
 from reference_model.objectives.losses import pairwise_sigmoid
 from reference_model.optimise import Journal, Schedule, optimise
-from reference_model.scenes import Scenes
+from reference_model.scenes import Catalogue, Scenes
 
 MOST_SCENES = 150
 """Training scenes kept in memory for this stage, about 5 MB each."""
@@ -73,37 +72,35 @@ class Images:
     """uint8 (scenes, 100, 3, input_px, input_px)."""
 
     overviews: Tensor
-    """uint8 (scenes, 3, 268, 268)."""
+    """uint8 (scenes, 3, h, h)."""
 
     labels: Tensor
-    """Bool (scenes, 100, classes)."""
+    """Bool (scenes, 100, Base classes)."""
 
 
 def pretrain(
     scenes: Scenes,
     *,
     rows: Tensor,
-    tile_labels: Tensor,
-    names: tuple[str, ...],
+    catalogue: Catalogue,
     parameters: EncoderParameters,
     schedule: Schedule,
     generator: torch.Generator,
     journal: Journal,
-) -> tuple[SmallEncoder, Texts]:
-    """Train both towers.
+) -> tuple[SmallEncoder, TextTower, Texts]:
+    """Train both towers on Base names and Base labels; the text tower then reads all names.
 
     Args:
         scenes: the data set.
         rows: training scenes, (n,); a random 150 of them where there are more.
-        tile_labels: bool (scenes, 100, classes) of the whole data set.
-        names: class names.
+        catalogue: its names and labels.
         parameters: size of the encoder.
         schedule: its batch counts tiles.
         generator: draws scenes, tiles, crops and changes.
         journal: takes the log and the checkpoints.
     """
     kept = rows[torch.randperm(len(rows), generator=generator)[:MOST_SCENES].sort().values]
-    labels = tile_labels[kept]
+    labels, names = catalogue.base_tile_labels(kept), catalogue.base_names
     model = VisionLanguage(parameters, float(labels.float().mean()))
     images = _loaded(scenes, kept, labels, model.image)
     _standardise(model.image, images)
@@ -122,8 +119,10 @@ def pretrain(
 
     optimise("encoder", {model: 1.0}, schedule, losses, journal=journal, generator=generator)
     with torch.no_grad():
-        texts = Texts(embeddings=model.text(names), log_scale=model.log_scale, bias=model.bias)
-    return model.image, texts
+        texts = Texts(
+            embeddings=model.text(catalogue.class_names), log_scale=model.log_scale, bias=model.bias
+        )
+    return model.image, model.text, texts
 
 
 def _loaded(scenes: Scenes, rows: Tensor, labels: Tensor, encoder: SmallEncoder) -> Images:
@@ -179,7 +178,8 @@ def _drawn_crop(images: Images, generator: torch.Generator) -> tuple[Tensor, Ten
     scene = number(0, len(images.overviews) - 1)
     side = number(SMALLEST_CROP, GRID)
     top, left = number(0, GRID - side), number(0, GRID - side)
-    edges = [round(LR_PIXELS * place / GRID) for place in (top, top + side, left, left + side)]
+    pixels = images.overviews.shape[-1]
+    edges = [round(pixels * place / GRID) for place in (top, top + side, left, left + side)]
     crop = images.overviews[scene, :, edges[0] : edges[1], edges[2] : edges[3]]
     labels = images.labels[scene].view(GRID, GRID, -1)[top : top + side, left : left + side]
     return crop, labels.flatten(0, 1).any(dim=0)

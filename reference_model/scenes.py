@@ -1,7 +1,7 @@
 """What the reference model needs from a data set, and the one table of it that is held in memory."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,8 +12,14 @@ from torch import Tensor
 
 import gl10m
 from gl10m.manifest import parquet
+from gl10m.manifest.novel import novel_concepts
 from gl10m.manifest.schema import SPLITS
 from gl10m.storage.place import Place
+
+
+class NovelClassError(ValueError):
+    """The Novel classes asked for are none of the data set, or leave no Base class to learn from."""
+
 
 UNASSIGNED = "none"
 """The split of a scene that the split manifest does not name."""
@@ -74,16 +80,53 @@ class Catalogue:
 
     class_names: tuple[str, ...]
 
+    novel: tuple[int, ...] = ()
+    """Ids of the classes that no stage of training learns of, neither their names nor their labels; held-out
+    scenes are ranked for them all the same (Table 1)."""
+
+    @property
+    def base(self) -> Tensor:
+        """Ids of the classes that are learned from, int64, ascending."""
+        held_out = set(self.novel)
+        return torch.tensor([one for one in range(len(self.class_names)) if one not in held_out])
+
+    @property
+    def is_novel(self) -> NDArray[np.bool_]:
+        """Which classes are Novel, (classes,)."""
+        return np.isin(np.arange(len(self.class_names)), self.novel)
+
+    @property
+    def base_names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self.class_names[one] for one in self.base.tolist())
+
+    def base_labels(self, rows: Tensor) -> Tensor:
+        """Base labels of some scenes: bool (len(rows), Base classes)."""
+        return self.labels[rows][:, self.base]
+
+    def base_tile_labels(self, rows: Tensor) -> Tensor:
+        """Base labels of their tiles: bool (len(rows), 100, Base classes)."""
+        return self.tile_labels[rows][..., self.base]
+
     def digest(self) -> str:
-        """SHA-256, hexadecimal, of names, places and labels: the data set a run belongs to."""
+        """SHA-256, hexadecimal, of names, places, labels and Novel classes: the data set a run belongs to."""
         state = hashlib.sha256("\n".join((*self.scene_ids, *self.class_names)).encode())
+        state.update(np.array(self.novel, dtype=np.int64).tobytes())
         for array in (self.bounds, np.packbits(self.tile_labels.numpy()), np.packbits(self.labels.numpy())):
             state.update(np.ascontiguousarray(array).tobytes())
         return state.hexdigest()
 
 
-def read_catalogue(scenes: Scenes) -> Catalogue:
-    """Read names, places and labels of all scenes; no image is decoded."""
+def read_catalogue(scenes: Scenes, novel: Collection[str] | None = None) -> Catalogue:
+    """Read names, places and labels of all scenes; no image is decoded.
+
+    Args:
+        scenes: the data set.
+        novel: names of the Novel classes; if None, those of manifests/novel_concepts.csv that it has.
+
+    Raises:
+        NovelClassError: the data set has no class of such a name, or no class besides.
+    """
     readers = [scenes.scene(index) for index in range(len(scenes))]
     return Catalogue(
         scene_ids=tuple(reader.scene_id for reader in readers),
@@ -91,7 +134,25 @@ def read_catalogue(scenes: Scenes) -> Catalogue:
         labels=torch.stack([reader.label.bool() for reader in readers]),
         tile_labels=torch.stack([reader.tile_labels().bool() for reader in readers]),
         class_names=tuple(scenes.class_names),
+        novel=_novel_ids(tuple(scenes.class_names), novel),
     )
+
+
+def _novel_ids(names: tuple[str, ...], novel: Collection[str] | None) -> tuple[int, ...]:
+    if novel is None:
+        novel = set(novel_concepts()) & set(names)
+    unknown = sorted(set(novel) - set(names))
+    if unknown:
+        raise NovelClassError(
+            f"Novel classes are classes of the data set; it has no {', '.join(map(repr, unknown))}. "
+            f"Name some of {', '.join(names)}."
+        )
+    if len(set(novel)) == len(names):
+        raise NovelClassError(
+            f"at least one class must be Base, to learn from; all {len(names)} are named as Novel. "
+            "Name fewer."
+        )
+    return tuple(place for place, name in enumerate(names) if name in novel)
 
 
 def open_scenes(root: Place) -> Scenes:

@@ -5,6 +5,7 @@ one linear layer into the space of a sentence encoder, trained on the tiles of t
 the layer is small on purpose, and every result that rests on it says that tile labels were used.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from reference_model.features import Features
 from reference_model.objectives.losses import pairwise_sigmoid
-from reference_model.pretrain import Texts, chances
+from reference_model.pretrain import chances
 
 BISECTIONS = 60
 """Halvings of the interval in which the bias is looked for."""
@@ -53,10 +54,10 @@ class TileDraw:
         Args:
             features: encoded scenes.
             rows: training scenes, (n,).
-            tile_labels: bool (scenes, 100, classes).
+            tile_labels: bool (n, 100, classes) of the same scenes.
         """
         self.features, self.rows = features, rows
-        self.labels = tile_labels[rows].flatten(0, 1)
+        self.labels = tile_labels.flatten(0, 1)
         self.chances = chances(self.labels)
 
     def __call__(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -78,17 +79,20 @@ def in_shared_space(features: Features, aligner: Aligner) -> Features:
     return replace(features, hr_embedding=torch.cat(hr), lr_embedding=torch.cat(lr))
 
 
-def calibrated(embeddings: Tensor, texts: Tensor, log_scale: Tensor) -> Texts:
-    """Texts of a tower that has a temperature and no bias (CLIP), with the bias that makes tiles plausible.
+def plausible_bias(embeddings: Iterable[Tensor], texts: Tensor, log_scale: Tensor) -> Tensor:
+    """The bias that makes tiles plausible, for a tower that has a temperature and no bias (CLIP).
 
     No label is looked at: the mean probability over all tiles and classes is set to LIKELY.
 
     Args:
-        embeddings: of tiles, (n, embedding).
-        texts: of class names, (classes, embedding).
+        embeddings: of tiles, (n, embedding), part by part: those of all scenes need not be in memory.
+        texts: of the Base names, (classes, embedding).
         log_scale: logarithm of 1 / tau.
+
+    Returns:
+        Scalar.
     """
-    logits = (log_scale.exp() * embeddings.float() @ texts.T).double()
+    logits = torch.cat([(log_scale.exp() * part.float() @ texts.T).double() for part in embeddings])
     low, high = torch.tensor(-WIDEST_BIAS).double(), torch.tensor(WIDEST_BIAS).double()
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
@@ -96,4 +100,4 @@ def calibrated(embeddings: Tensor, texts: Tensor, log_scale: Tensor) -> Texts:
             low = middle
         else:
             high = middle
-    return Texts(embeddings=texts, log_scale=log_scale, bias=high.float())
+    return high.float()

@@ -15,6 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from reference_model.networks.compiling import compile_blocks
+
 _Module = TypeVar("_Module", bound=nn.Module)
 
 
@@ -25,6 +27,8 @@ class Team:
     rank: int = 0
     size: int = 1
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
+    compiled: bool = False
+    """Whether the blocks of what is trained are compiled."""
 
     @property
     def leads(self) -> bool:
@@ -45,7 +49,9 @@ class Team:
         return batch.tensor_split(self.size)[self.rank]
 
     def wrapped(self, module: _Module) -> _Module:
-        """A module whose gradients are averaged over the team; the module itself where there is no other."""
+        """A module whose gradients are averaged over the team, compiled where that was asked for."""
+        if self.compiled:
+            compile_blocks(module)
         if self.size == 1 or not any(one.requires_grad for one in module.parameters()):
             return module
         places = [self.device.index] if self.device.type == "cuda" else None
@@ -67,11 +73,12 @@ class Team:
 
 
 @contextlib.contextmanager
-def team(device: str) -> Iterator[Team]:
+def team(device: str, *, compiled: bool = False) -> Iterator[Team]:
     """Join the processes that torchrun has started, if it has.
 
     Args:
         device: "cpu", "cuda", or "auto" for a GPU where there is one.
+        compiled: whether `torch.compile` takes the blocks of what is trained.
 
     Raises:
         DeviceUnavailableError: there is no GPU.
@@ -85,11 +92,11 @@ def team(device: str) -> Iterator[Team]:
     if on_gpu:
         torch.cuda.set_device(place)
     if size == 1:
-        yield Team(device=place)
+        yield Team(device=place, compiled=compiled)
         return
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
-        yield Team(dist.get_rank(), size, place)
+        yield Team(dist.get_rank(), size, place, compiled)
     finally:
         dist.destroy_process_group()
 

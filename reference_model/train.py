@@ -4,146 +4,159 @@ encoder -> features -> sampler -> threshold -> predictor (stage I) -> predictor 
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gl10m.storage.place import Place
-from reference_model import stages
+from reference_model import encoding
+from reference_model.determinism import threads
+from reference_model.encoding import EncoderChoice
 from reference_model.evaluate import Model, Trial, evaluate
 from reference_model.features import Features
 from reference_model.holdout import assign
+from reference_model.job import Job, Say
+from reference_model.metrics.observation_cost import DEFAULT_OBR
 from reference_model.metrics.retrieval import require_positives
-from reference_model.networks.encoder import Backbone
+from reference_model.networks.encoder import SMALL, Backbone
 from reference_model.networks.published import PublishedEncoder, open_published
 from reference_model.presets import Preset
 from reference_model.pretrain import Texts
-from reference_model.run import Run, open_run, threads
+from reference_model.run import Run, open_run
 from reference_model.scenes import Catalogue, Scenes, open_scenes, read_catalogue, read_splits
-from reference_model.stages import EncoderChoice, Job
 from reference_model.team import Team, team
+from reference_model.trained import trained_model
 
 METRICS = "metrics.json"
 """The result; a run that has it is finished."""
 
-Say = Callable[[str], None]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """A data set that is open."""
+
+    scenes: Scenes
+    """Pixels."""
+
+    catalogue: Catalogue
+    """Names, places and labels of the same scenes."""
+
+    splits: list[str]
+    """The split of each scene."""
+
+    root: Place | None = None
+    """Where it was built; None for scenes that were made in memory, which have no manifests to count."""
 
 
-def train_reference(
-    root: Place,
-    out: Path,
-    *,
-    preset: Preset,
-    seed: int,
-    target_obr: float,
-    say: Say,
-    encoder: EncoderChoice | None = None,
-    device: str = "cpu",
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What decides a run beside the data set and the seed."""
+
+    preset: Preset
+    """Sizes and lengths."""
+
+    encoder: EncoderChoice = field(default_factory=EncoderChoice)
+    target_obr: float = DEFAULT_OBR
+    """Share of HR tiles to observe, in [0, 1]."""
+
+    device: str = "cpu"
+    """"cpu", "cuda", or "auto" for a GPU where there is one. Under torchrun all processes train together."""
+
+    compiled: bool = False
+    """Whether `torch.compile` takes the blocks of what is trained; last bits then differ."""
+
+
+def open_ground(root: Place, novel: Collection[str] | None = None) -> Ground:
+    """Open a built data set.
+
+    Args:
+        root: where it is.
+        novel: names of the classes that are held out of every training; see `read_catalogue`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        NovelClassError: it has no such class, or no other.
+    """
+    scenes = open_scenes(root)
+    catalogue = read_catalogue(scenes, novel)
+    splits = read_splits(root, catalogue.scene_ids)
+    return Ground(scenes=scenes, catalogue=catalogue, splits=splits, root=root)
+
+
+def train_reference(ground: Ground, out: Path, recipe: Recipe, seed: int, say: Say) -> dict[str, Any]:
     """Train on a data set and evaluate on its held-out scenes.
 
     Args:
-        root: the data set.
+        ground: the data set.
         out: the run folder; a finished run is not repeated, an unfinished one continues.
-        preset: sizes and lengths.
+        recipe: sizes, encoder, cost, device.
         seed: decides everything random.
-        target_obr: share of HR tiles to observe, in [0, 1].
         say: takes lines for the user.
-        encoder: which one; the small one, trained here, if None.
-        device: "cpu", "cuda", or "auto" for a GPU where there is one. Under torchrun all processes call this.
 
     Returns:
         The content of metrics.json.
 
     Raises:
-        FileNotFoundError: there is no data set.
-        TooFewScenesError: it is too small.
+        WeightsNotFoundError: those of a published encoder are not on this machine; nothing was made then.
+        TooFewScenesError: the data set is too small.
         NoEvaluableClassError: no class has a positive among the held-out scenes.
         RunMismatchError: `out` holds another run.
     """
-    scenes = open_scenes(root)
-    catalogue = read_catalogue(scenes)
-    splits = read_splits(root, catalogue.scene_ids)
-    return train_on(
-        scenes,
-        catalogue,
-        splits,
-        out,
-        preset=preset,
-        seed=seed,
-        target_obr=target_obr,
-        say=say,
-        encoder=encoder,
-        device=device,
-    )
+    with opened_job(ground, out, recipe, seed) as (job, published):
+        if job.run.has(METRICS):
+            say(f"{out} is a finished run; this is its result.")
+            return job.run.read_json(METRICS)
+        say(
+            f"{len(job.roles.train)} scenes to train on, {len(job.roles.val)} for the threshold, "
+            f"{len(job.roles.test)} held out"
+        )
+        metrics = _trained_and_evaluated(job, recipe.encoder, published, say)
+        if job.team.leads:
+            job.run.write_json(METRICS, metrics)
+        job.team.wait()
+        return metrics
 
 
-def train_on(
-    scenes: Scenes,
-    catalogue: Catalogue,
-    splits: list[str],
-    out: Path,
-    *,
-    preset: Preset,
-    seed: int,
-    target_obr: float,
-    say: Say,
-    encoder: EncoderChoice | None = None,
-    device: str = "cpu",
-) -> dict[str, Any]:
-    """Train on scenes that are open already; see `train_reference`.
+@contextlib.contextmanager
+def opened_job(
+    ground: Ground, out: Path, recipe: Recipe, seed: int
+) -> Iterator[tuple[Job, PublishedEncoder | None]]:
+    """Open a run folder for one process or for a team; see `train_reference` for arguments and errors.
 
-    Args:
-        scenes: pixels.
-        catalogue: names, places and labels of the same scenes.
-        splits: the split of each scene.
-        out: the run folder.
-        preset: sizes and lengths.
-        seed: decides everything random.
-        target_obr: share of HR tiles to observe, in [0, 1].
-        say: takes lines for the user.
-        encoder: which one; the small one, trained here, if None.
-        device: "cpu", "cuda", or "auto".
+    Yields:
+        What every stage reads, and the published encoder; None where the run trains its own.
     """
-    choice = encoder or EncoderChoice()
-    # Before anything is made: a weight that is not at hand is an error.
-    published = None if choice.name == stages.SMALL else open_published(choice.name, choice.weights)
-    roles = assign(splits, catalogue.bounds, seed)
+    choice, catalogue = recipe.encoder, ground.catalogue
+    published = None if choice.name == SMALL else open_published(choice.name, choice.weights)
+    roles = assign(ground.splits, catalogue.bounds, seed)
     require_positives(catalogue.labels[torch.from_numpy(roles.test)].numpy())
     settings = {
-        "preset": asdict(preset),
+        "preset": asdict(recipe.preset),
         "seed": seed,
-        "target_obr": target_obr,
+        "target_obr": recipe.target_obr,
         "encoder": choice.name,
         "scenes": catalogue.digest(),
-        "splits": splits,
+        "splits": ground.splits,
     }
-    with team(device) as members, threads(preset.threads), _opened(out, settings, members) as run:
-        if run.has(METRICS):
-            say(f"{out} is a finished run; this is its result.")
-            return run.read_json(METRICS)
+    with (
+        team(recipe.device, compiled=recipe.compiled) as members,
+        threads(recipe.preset.threads),
+        _opened(out, settings, members) as run,
+    ):
         job = Job(
             run=run,
-            preset=preset,
+            preset=recipe.preset,
             seed=seed,
-            target_obr=target_obr,
-            scenes=scenes,
+            target_obr=recipe.target_obr,
+            scenes=ground.scenes,
             catalogue=catalogue,
             roles=roles,
             team=members,
         )
-        say(
-            f"{len(roles.train)} scenes to train on, {len(roles.val)} for the threshold, "
-            f"{len(roles.test)} held out"
-        )
-        metrics = _trained_and_evaluated(job, choice, published, say)
-        if members.leads:
-            run.write_json(METRICS, metrics)
-        members.wait()
-        return metrics
+        yield job, published
 
 
 @contextlib.contextmanager
@@ -158,57 +171,53 @@ def _opened(out: Path, settings: dict[str, Any], members: Team) -> Iterator[Run]
         yield Run(out)
 
 
-def _encoded(
+def encoded(
     job: Job, choice: EncoderChoice, published: PublishedEncoder | None, say: Say
 ) -> tuple[Backbone, Features, Texts]:
-    """The frozen encoder, every image through it, and the class names in its space."""
+    """The frozen encoder, every image through it, and the class names in its space.
+
+    Args:
+        job: what is trained on.
+        choice: which encoder.
+        published: that encoder; None for the small one, which is trained first.
+        say: takes lines for the user.
+    """
     if published is None:
         say("encoder: images and class names, then frozen")
-        small, texts = stages.trained_encoder(job)
+        small, texts = encoding.trained_encoder(job)
         say("features: every image encoded once")
-        return small, stages.encoded(job, small), texts
+        return small, encoding.encoded(job, small), texts
     published = published.to(job.team.device)
-    words = stages.embedded_names(job, published, choice.texts)
+    words = encoding.embedded_names(job, published, choice.texts)
     say(f"features: every image encoded once by {choice.name}")
-    features = stages.encoded(job, published)
+    features = encoding.encoded(job, published)
     say("class names: in one space with the images")
-    return published, *stages.shared_space(job, features, published, words)
+    return published, *encoding.shared_space(job, features, published, words)
 
 
 def _trained_and_evaluated(
     job: Job, choice: EncoderChoice, published: PublishedEncoder | None, say: Say
 ) -> dict[str, Any]:
-    encoder, features, texts = _encoded(job, choice, published, say)
-    say("sampler: the worth of a tile, from LR alone")
-    supervision, targets = stages.worth(job, features, texts)
-    sampler = stages.trained_sampler(job, features, supervision, targets)
-    scores = stages.predicted_worth(job.scenes, encoder, sampler)
-    calibration = stages.calibrated(job, scores)
-    say("predictor: the whole scene from some of its tiles (stage I)")
-    predictor, mean = stages.trained_predictor(job, features, encoder)
-    say("head: the completed scene against class names (stage II)")
-    head = stages.trained_head(
-        job,
-        features=features,
-        encoder=encoder,
-        texts=texts,
-        predictor=predictor,
-        mean=mean,
-        normalised=calibration.normalised(scores),
-    )
+    encoder, features, texts = encoded(job, choice, published, say)
+    made = trained_model(job, encoder=encoder, features=features, texts=texts, say=say)
     model = Model(
-        predictor=predictor,
-        head=head,
-        mean=mean.mean,
+        predictor=made.predictor,
+        head=made.head,
+        mean=made.mean,
         texts=texts.embeddings.to(job.team.device),
-        calibration=calibration,
+        calibration=made.calibration,
     )
     trial = Trial(
         features=features,
         labels=job.catalogue.labels,
+        is_novel=job.catalogue.is_novel,
         roles=job.roles,
         ranks=job.preset.ranks,
         random_draws=job.preset.random_draws,
         seed=job.seed,
     )
-    return {"preset": job.preset.name, "encoder": choice.name, **evaluate(model, trial, scores, targets)}
+    return {
+        "preset": job.preset.name,
+        "encoder": choice.name,
+        **evaluate(model, trial, made.scores, made.targets),
+    }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from types import MappingProxyType
 
 import numpy as np
@@ -40,8 +41,32 @@ class Calibration:
     obr: float
     """What the threshold gives on the scores it was chosen on."""
 
+    def __post_init__(self) -> None:
+        """Refuse what no calibration gives; these numbers come out of files.
+
+        Raises:
+            ValueError: a number is none, or the threshold does not lie in [0, 1].
+        """
+        numbers: tuple[object, ...] = (self.low, self.high, self.threshold, self.target_obr, self.obr)
+        if not all(isinstance(one, int | float) and isfinite(one) for one in numbers) or not (
+            0 <= self.threshold <= 1
+        ):
+            raise ValueError(
+                "a calibration has five finite numbers, its threshold lies in [0, 1]; got a threshold of "
+                f"{self.threshold!r} on a scale from {self.low!r} to {self.high!r}. Calibrate anew."
+            )
+
     def normalised(self, scores: Tensor) -> Tensor:
-        """Scores of any shape on the common scale, float64 in [0, 1)."""
+        """Scores of any shape on the common scale, float64 in [0, 1).
+
+        Raises:
+            ValueError: a score is NaN, which no threshold would choose and nobody would miss.
+        """
+        if bool(scores.isnan().any()):
+            raise ValueError(
+                f"tiles are chosen by scores; {int(scores.isnan().sum())} of {scores.numel()} are NaN. Train "
+                "the model that gives them anew."
+            )
         span = self.high - self.low
         if span <= 0:
             return torch.zeros_like(scores, dtype=torch.float64)
@@ -56,6 +81,9 @@ class Calibration:
 
         Returns:
             bool (N, 100).
+
+        Raises:
+            ValueError: a score is NaN.
         """
         return self.normalised(scores) >= (self.threshold if threshold is None else threshold)
 
@@ -95,30 +123,44 @@ def calibrate(scores: Tensor, target_obr: float = DEFAULT_OBR) -> Calibration:
 
 
 def obr(selected: Tensor) -> float:
-    """Observation budget ratio: selected tiles over all tiles, bool (N, 100)."""
+    """Observation budget ratio (Eq. 12): selected tiles, bool (N, 100), over all; they are of equal area."""
     return float(selected.double().mean())
 
 
 def mocr(
     requests: Iterable[tuple[float, float]], area: float, prices: Mapping[float, float] = PRICES
 ) -> float:
-    """Multi-resolution observation cost ratio: the price of all requests over that of the whole area in HR.
+    """Multi-scale observation cost ratio (Eq. 10 and 11): the price of all requests over that of full HR.
 
     Args:
         requests: (area in square metres, ground sample distance in metres) of every acquisition. The same
             ground may be bought twice, so the ratio can exceed 1.
-        area: the whole area, square metres.
-        prices: cost per square metre by ground sample distance in metres.
+        area: A, the whole area, square metres.
+        prices: c(r), cost per square metre by ground sample distance in metres. The finest one is the
+            reference, whatever the coarser ones cost.
 
     Raises:
-        ValueError: a request has a ground sample distance without a price, or the area is not positive.
+        ValueError: a request has a ground sample distance without a price, an area or a price is negative or
+            not finite, or the whole area or the price of the finest resolution is 0.
     """
-    if area <= 0:
-        raise ValueError(f"the area must be positive; got {area}")
+    reference = area * prices[min(prices)] if prices else 0.0
+    if not (isfinite(reference) and reference > 0 and area > 0) or not all(map(_is_amount, prices.values())):
+        raise ValueError(
+            "costs are told against the whole area at its finest resolution, whose price is above 0; got an "
+            f"area of {area} square metres and the prices {dict(prices)}. Give finite prices from 0 on."
+        )
     spent = 0.0
     for ground, distance in requests:
         if distance not in prices:
             known = ", ".join(f"{one} m" for one in sorted(prices))
-            raise ValueError(f"prices are known for {known}; a request asks for {distance} m")
+            raise ValueError(f"prices are known for {known}; a request asks for {distance} m. Add its price.")
+        if not _is_amount(ground):
+            raise ValueError(
+                f"a request is for an area of 0 square metres or more; got {ground}. Leave it out."
+            )
         spent += ground * prices[distance]
-    return spent / (area * max(prices.values()))
+    return spent / reference
+
+
+def _is_amount(value: float) -> bool:
+    return isfinite(value) and value >= 0

@@ -40,13 +40,22 @@ def ranked_relevance(
     Raises:
         ValueError: the shapes differ or a score is NaN.
     """
+    return np.take_along_axis(relevant, ranking(scores, relevant, seed), axis=0)
+
+
+def ranking(scores: NDArray[np.floating], relevant: NDArray[np.bool_], seed: int = 0) -> NDArray[np.int64]:
+    """Scenes from best to worst for every class, int64 (scenes, classes); see `ranked_relevance`.
+
+    Raises:
+        ValueError: the shapes differ or a score is NaN.
+    """
     if scores.shape != relevant.shape or np.isnan(scores).any():
         raise ValueError(
             f"scores and labels must have one shape and no NaN; got {scores.shape} and {relevant.shape}"
         )
     shuffled = np.random.default_rng(seed).permutation(len(scores))
-    order = shuffled[np.argsort(-scores[shuffled], axis=0, kind="stable")]
-    return np.take_along_axis(relevant, order, axis=0)
+    order: NDArray[np.int64] = shuffled[np.argsort(-scores[shuffled], axis=0, kind="stable")]
+    return order
 
 
 def average_precision(ranked: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
@@ -95,6 +104,35 @@ def mean_average_precision(
     require_positives(relevant)
     per_class = average_precision(ranked_relevance(scores, relevant, seed), k)
     return Retrieval(float(np.nanmean(per_class)), per_class)
+
+
+def macro_average_precision(
+    scores: NDArray[np.floating], relevant: NDArray[np.bool_], seed: int = 0
+) -> Retrieval:
+    """Macro mAP of zero-shot recognition: AP over the full list (K is the gallery), averaged over classes.
+
+    Raises:
+        NoEvaluableClassError: no class has a positive.
+    """
+    return mean_average_precision(scores, relevant, len(scores), seed)
+
+
+def accuracy(scores: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
+    """Top-1 accuracy: the share of images whose best class is the true one. Of equal scores the first wins.
+
+    Args:
+        scores: (images, classes), higher is better.
+        truth: the class of each image, (images,).
+
+    Raises:
+        ValueError: the shapes differ, there is no image, or a score is NaN.
+    """
+    if scores.ndim != 2 or scores.shape[:1] != truth.shape or not len(truth) or np.isnan(scores).any():  # noqa: PLR2004
+        raise ValueError(
+            f"accuracy needs scores (images, classes) without NaN and one class an image; got "
+            f"{scores.shape} and {truth.shape}"
+        )
+    return float((scores.argmax(axis=1) == truth).mean())
 
 
 def require_positives(relevant: NDArray[np.bool_]) -> None:

@@ -4,6 +4,9 @@ All blocks are pre-norm and begin as the identity: the last layer of each residu
 Tokens have shape (batch, tokens, dim).
 """
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
 from torch import Tensor, nn
@@ -26,11 +29,15 @@ class Attention(nn.Module):
         self.key_norm = nn.LayerNorm(dim // heads)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
-        """Attend from `tokens` (B, n, dim) to `context` (B, m, dim); returns (B, n, dim)."""
+    def forward(self, tokens: Tensor, context: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Attend from `tokens` (B, n, dim) to `context` (B, m, dim); returns (B, n, dim).
+
+        Context tokens where `seen`, bool (B, m), is False have no say.
+        """
         query = self.query_norm(self._split(self.query(tokens)))
         key, value = (self._split(part) for part in self.key_value(context).chunk(2, dim=-1))
-        mixed = F.scaled_dot_product_attention(query, self.key_norm(key), value)
+        mask = None if seen is None else seen[:, None, None]
+        mixed = F.scaled_dot_product_attention(query, self.key_norm(key), value, mask)
         joined: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return joined
 
@@ -56,10 +63,10 @@ class SelfBlock(nn.Module):
         self.mlp = MLP(dim)
         start_at_zero(self.attention.out, self.mlp[2])
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Mix `tokens` (B, n, dim) among themselves; same shape."""
+    def forward(self, tokens: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Mix `tokens` (B, n, dim) among themselves, those alone that are `seen` (B, n); same shape."""
         normed = self.norm(tokens)
-        tokens = tokens + self.attention(normed, normed)
+        tokens = tokens + self.attention(normed, normed, seen)
         mixed: Tensor = tokens + self.mlp(self.mlp_norm(tokens))
         return mixed
 
@@ -92,6 +99,44 @@ class CompletionBlock(nn.Module):
         return mixed
 
 
+class CrossBlock(nn.Module):
+    """Cross-attention to the LR tokens, then an MLP: 4.3 read literally, for the ablation."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.cross_norm = nn.LayerNorm(dim)
+        self.context_norm = nn.LayerNorm(dim)
+        self.cross_attention = Attention(dim, heads)
+        self.mlp_norm = nn.LayerNorm(dim)
+        self.mlp = MLP(dim)
+        start_at_zero(self.cross_attention.out, self.mlp[2])
+
+    def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
+        """Update latent `tokens` (B, n, dim), each by itself, under LR `context` (B, m, dim); same shape."""
+        tokens = tokens + self.cross_attention(self.cross_norm(tokens), self.context_norm(context))
+        mixed: Tensor = tokens + self.mlp(self.mlp_norm(tokens))
+        return mixed
+
+
+class ContextFreeBlock(nn.Module):
+    """Self-attention and an MLP; LR is not read (Table 6, predictor without LR context)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.block = SelfBlock(dim, heads)
+
+    def forward(self, tokens: Tensor, context: Tensor) -> Tensor:  # noqa: ARG002 - one face for all blocks
+        """Update latent `tokens` (B, n, dim); same shape."""
+        mixed: Tensor = self.block(tokens)
+        return mixed
+
+
+BLOCKS: Mapping[str, Callable[[int, int], nn.Module]] = MappingProxyType(
+    {"self and cross": CompletionBlock, "cross": CrossBlock, "self": ContextFreeBlock}
+)
+"""Blocks of the predictor by what they attend to."""
+
+
 class AttentionPool(nn.Module):
     """One learned query that gathers any number of tokens: SigLIP's pooling head.
 
@@ -107,10 +152,10 @@ class AttentionPool(nn.Module):
         self.mlp = MLP(dim)
         start_at_zero(self.mlp[2])
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Gather `tokens` (B, n, dim) into (B, dim)."""
+    def forward(self, tokens: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Gather `tokens` (B, n, dim), those alone that are `seen` (B, n), into (B, dim)."""
         query = self.query.expand(len(tokens), -1, -1)
-        pooled = self.attention(query, self.norm(tokens))[:, 0]
+        pooled = self.attention(query, self.norm(tokens), seen)[:, 0]
         mixed: Tensor = pooled + self.mlp(self.mlp_norm(pooled))
         return mixed
 

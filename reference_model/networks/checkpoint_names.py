@@ -5,14 +5,33 @@ and OpenAI, and of timm, which DINO's and the masked autoencoders' own releases 
 knows, or that is missing, is an error: a part left at its random start would go unnoticed.
 """
 
+import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+import safetensors
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reference_model.networks.vision_transformer import VisionTransformer
+
+UNREADABLE = (
+    safetensors.SafetensorError,
+    pickle.UnpicklingError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    AssertionError,
+)
+"""What PyTorch, safetensors and json raise over bytes that are none of theirs, or describe something else."""
 
 _COMMON = (
     (r"^patch_embed(?:dings?)?(?:\.projection|\.proj)?", "patches"),
@@ -22,6 +41,7 @@ _COMMON = (
 )
 
 TRANSFORMERS = (
+    (r"^satellite_image_backbone\.", ""),  # GRAFT
     (r"^vision_model\.", ""),
     (r"^embeddings\.", ""),
     (r"^pre_layrnorm\.", "norm_first."),
@@ -90,8 +110,10 @@ UNUSED = (
     r"^(?:logit_scale|logit_bias|positional_embedding|attn_mask)$",
     r"(?:^|\.)(?:mask_token|position_ids)$",
     r"^(?:decoder|mask_token|head|heads|fc_norm_head|dec_)",
+    r"^(?:projector|patch_mlp)\.",
 )
-"""Names that the image tower of a checkpoint does not need: text towers, decoders, classifiers."""
+"""Names that the image tower of a checkpoint does not need: text towers, decoders, classifiers, and what
+GRAFT projects single patches with."""
 
 
 class CheckpointNamesError(ValueError):
@@ -107,29 +129,84 @@ def load_published(network: VisionTransformer, state: Mapping[str, Tensor], dial
         dialect: a key of DIALECTS.
 
     Raises:
-        CheckpointNamesError: a part is missing, unknown or of another shape; none is left at its start.
+        CheckpointNamesError: a part is missing, unknown, of another shape or there twice; none is left at its
+            start.
     """
     vision = _vision_part(state)
     wanted = network.state_dict()
     found: dict[str, Tensor] = {}
     for name, tensor in vision.items():
-        found |= _split(_translated(name, DIALECTS[dialect]), tensor, network.shape.key_bias)
+        parts = _split(renamed(name, DIALECTS[dialect]), tensor, network.shape.key_bias)
+        for own in parts.keys() & found.keys() & wanted.keys():
+            if not torch.equal(parts[own], found[own]):
+                raise CheckpointNamesError(
+                    f"the checkpoint does not fit {network.shape}: {name} is its {own}, and so is another "
+                    "part with other values. Name the encoder that the file was made for."
+                )
+        found |= parts
+    if network.shape.position != "learned":
+        found.pop("position", None)  # computed; a file may hold those of its own resolution
     found = {name: _fitted(name, tensor, wanted) for name, tensor in found.items()}
-    missing = sorted(wanted.keys() - found.keys())
-    left = sorted(name for name in found.keys() - wanted.keys() if not _is_unused(name))
-    if missing or left:
-        raise CheckpointNamesError(
-            f"the checkpoint does not fit {network.shape}: {len(missing)} parts are missing "
-            f"({', '.join(missing[:4])}), {len(left)} are unknown ({', '.join(left[:4])}). Name the encoder "
-            "that the file was made for."
-        )
+    found = {name: tensor for name, tensor in found.items() if name in wanted or not _is_unused(name)}
+    load_exactly(
+        network,
+        found,
+        said=f"the checkpoint does not fit {network.shape}",
+        remedy="Name the encoder that the file was made for.",
+    )
+
+
+def load_exactly(network: nn.Module, found: Mapping[str, Tensor], *, said: str, remedy: str) -> None:
+    """Copy tensors into a network that has just these.
+
+    Args:
+        network: takes them.
+        found: by the network's own names.
+        said: what the error says of the file.
+        remedy: what the error names.
+
+    Raises:
+        CheckpointNamesError: a part is missing, unknown or of another shape; none is left at its start.
+    """
+    wanted = network.state_dict()
+    missing, unknown = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if missing or unknown:
+        raise misfit(missing, unknown, said=said, remedy=remedy)
     for name, tensor in found.items():
-        if name in wanted and tensor.shape != wanted[name].shape:
+        if tensor.shape != wanted[name].shape:
             raise CheckpointNamesError(
-                f"{name} has shape {tuple(tensor.shape)} in the checkpoint and {tuple(wanted[name].shape)} "
-                "in the encoder that was asked for. Name the encoder that the file was made for."
+                f"{said}: {name} has shape {tuple(tensor.shape)} in it, and {tuple(wanted[name].shape)} was "
+                f"asked for. {remedy}"
             )
-    network.load_state_dict({name: found[name] for name in wanted})
+    network.load_state_dict(dict(found))
+
+
+def load_named(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Copy tensors into a network of batch norms, whose counts of batches older files lack.
+
+    Args:
+        network: takes them.
+        state: by the network's own names.
+
+    Raises:
+        CheckpointNamesError: a part is missing, unknown or of another shape.
+    """
+    try:
+        network.load_state_dict(dict(state))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointNamesError(
+            f"the checkpoint is not that of this {type(network).__name__}: {reason}. Name the encoder that "
+            "the file was made for."
+        ) from error
+
+
+def misfit(missing: Sequence[str], unknown: Sequence[str], *, said: str, remedy: str) -> CheckpointNamesError:
+    """The error of a file with other parts than its network; see `load_exactly`."""
+    return CheckpointNamesError(
+        f"{said}: {len(missing)} parts are missing ({', '.join(missing[:4])}), {len(unknown)} are unknown "
+        f"({', '.join(unknown[:4])}). {remedy}"
+    )
 
 
 def _vision_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -144,7 +221,8 @@ def _vision_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _translated(name: str, rules: tuple[tuple[str, str], ...]) -> str:
+def renamed(name: str, rules: Sequence[tuple[str, str]]) -> str:
+    """A published name after rules as those of DIALECTS, in their order."""
     for pattern, instead in rules:
         name = re.sub(pattern, instead, name)
     return name
@@ -153,10 +231,15 @@ def _translated(name: str, rules: tuple[tuple[str, str], ...]) -> str:
 def _split(name: str, tensor: Tensor, key_bias: bool) -> dict[str, Tensor]:  # noqa: FBT001 - a fact of the shape
     """Query, key and value where a checkpoint holds them in one tensor; a matrix the other way round."""
     if name.endswith(".transposed"):
-        return {name.replace(".transposed", ".weight"): tensor.T}
+        return {name.replace(".transposed", ".weight"): tensor.mT if tensor.ndim > 1 else tensor}
     stem, found, kind = name.partition(".in_proj_")
     if not found:
         return {name: tensor}
+    if not tensor.ndim or len(tensor) % 3 or not len(tensor):
+        raise CheckpointNamesError(
+            f"query, key and value are thirds of one tensor; {name} has the shape {tuple(tensor.shape)}, "
+            "which has none. Fetch the file again, or name the encoder that it was made for."
+        )
     parts = dict(zip(("query", "key", "value"), tensor.chunk(3), strict=True))
     if kind == "bias" and not key_bias:
         parts.pop("key")

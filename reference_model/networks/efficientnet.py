@@ -12,6 +12,8 @@ import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from reference_model.networks.checkpoint_names import load_named
+
 STAGES: Final = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -91,7 +93,7 @@ def load_lite0(network: EfficientNetLite0, state: Mapping[str, Tensor]) -> None:
     """Copy the state dict of `efficientnet-lite-pytorch`, by the order of its layers.
 
     Raises:
-        RuntimeError: a tensor has another shape, or one is missing (PyTorch's own).
+        CheckpointNamesError: a part is missing, unknown or of another shape.
     """
     outside = {
         "_conv_stem": "stem.convolution",
@@ -104,12 +106,13 @@ def load_lite0(network: EfficientNetLite0, state: Mapping[str, Tensor]) -> None:
         if name.startswith("_fc."):
             continue
         if name.startswith("_blocks."):
-            _, number, layer, rest = name.split(".", 3)
+            number, _, inside = name.removeprefix("_blocks.").partition(".")
+            layer, _, rest = inside.partition(".")
             named[f"blocks.{number}.{_INSIDE.get(layer, layer)}.{rest}"] = tensor
         else:
-            layer, rest = name.split(".", 1)
+            layer, _, rest = name.partition(".")
             named[f"{outside.get(layer, layer)}.{rest}"] = tensor
-    network.load_state_dict(named)
+    load_named(network, named)
 
 
 def fuse(network: EfficientNetLite0) -> None:

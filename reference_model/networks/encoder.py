@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from reference_model.networks.attention import AttentionPool, SelfBlock
 from reference_model.networks.positions import sincos
 
+SMALL = "small"
+"""Name of the encoder that a run trains for itself; the others are published ones."""
+
 Sensor = Literal["lr", "hr"]
 """Which image: the Sentinel-2 overview or a NAIP tile."""
 

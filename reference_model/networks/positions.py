@@ -29,15 +29,37 @@ def sincos(side: int, dim: int) -> Tensor:
     Raises:
         ValueError: dim is not a multiple of 4.
     """
+    return sincos_at(lattice(side, side), dim)
+
+
+def sincos_at(places: Tensor, dim: int) -> Tensor:
+    """Sine and cosine positions of any places.
+
+    Args:
+        places: row and column in cells, float64 (n, 2).
+        dim: channels, a multiple of 4.
+
+    Returns:
+        float32 (n, dim).
+
+    Raises:
+        ValueError: dim is not a multiple of 4.
+    """
     if dim % 4:
         raise ValueError(f"positions need a multiple of 4 channels; asked for {dim}")
-    steps = torch.arange(side, dtype=torch.float64)
     frequency = LONGEST_WAVE ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
-    angle = steps[:, None] * frequency
-    wave = torch.cat([angle.sin(), angle.cos()], dim=-1)
-    rows = wave[:, None].expand(side, side, -1)
-    columns = wave[None].expand(side, side, -1)
-    return torch.cat([rows, columns], dim=-1).reshape(side * side, dim).float()
+    angle = places[..., None] * frequency.to(places.device)
+    return torch.cat([angle.sin(), angle.cos()], dim=-1).flatten(1).float()
+
+
+def lattice(side: int, cells: int) -> Tensor:
+    """Centres of a square of side x side tokens that covers a square of cells x cells.
+
+    Returns:
+        Row and column in cells, the first cell's centre being 0: float64 (side * side, 2), row-major.
+    """
+    steps = (torch.arange(side, dtype=torch.float64) + 0.5) * (cells / side) - 0.5
+    return torch.cartesian_prod(steps, steps)
 
 
 def tiles_to_grid(tokens: Tensor) -> Tensor:

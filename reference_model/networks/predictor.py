@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
 from torch import Tensor, nn
 
 from gl10m.scene.grid import GRID, TILES
-from reference_model.networks.attention import CompletionBlock
+from reference_model.networks.attention import BLOCKS
 from reference_model.networks.positions import grid_to_tiles, sincos, tiles_to_grid
 
 
@@ -26,6 +26,9 @@ class PredictorParameters:
 
     bottleneck: int = 2
     """Tokens pooled together on a side before the blocks; must divide the tokens on a tile's side."""
+
+    block: str = "self and cross"
+    """What its blocks attend to, a key of `attention.BLOCKS`."""
 
 
 class Predictor(nn.Module):
@@ -50,9 +53,12 @@ class Predictor(nn.Module):
             context_side: LR tokens on a side.
 
         Raises:
-            ValueError: the bottleneck does not divide p, so a pooling window would straddle two tiles.
+            ValueError: the bottleneck does not divide p, so a pooling window would straddle two tiles; or
+                there is no such block.
         """
         super().__init__()
+        if parameters.block not in BLOCKS:
+            raise ValueError(f"a block is one of {', '.join(BLOCKS)}; asked for {parameters.block!r}")
         if tokens_per_side % parameters.bottleneck:
             raise ValueError(
                 f"the bottleneck must divide the {tokens_per_side} tokens on a tile's side, so that no "
@@ -66,7 +72,9 @@ class Predictor(nn.Module):
         self.layout_strength = nn.Parameter(torch.tensor(0.5))
         self.context_norm = nn.LayerNorm(features)
         self.context = nn.Linear(features, dim)
-        self.blocks = nn.ModuleList(CompletionBlock(dim, parameters.heads) for _ in range(parameters.depth))
+        self.blocks = nn.ModuleList(
+            BLOCKS[parameters.block](dim, parameters.heads) for _ in range(parameters.depth)
+        )
         self.norm = nn.LayerNorm(dim)
         self.leave = nn.Linear(dim, parameters.bottleneck**2 * features)
         side = GRID * tokens_per_side
@@ -100,7 +108,7 @@ class Predictor(nn.Module):
     def _rasterised(self, observed: Tensor, selected: Tensor) -> Tensor:
         """M(.) of Eq. 7: observed tokens at their places, the mask embedding everywhere else."""
         latent = self.mask.expand(*selected.shape, self.tokens_per_side**2, -1).clone()
-        latent[selected] = self.enter(observed)
+        latent[selected] = self.enter(observed).to(latent.dtype)  # half as wide under autocast
         return latent
 
 
@@ -118,6 +126,6 @@ def integrated(predicted: Tensor, observed: Tensor, selected: Tensor) -> Tensor:
     Returns:
         (B, 100, p * p, features).
     """
-    scene = predicted.clone()
+    scene = predicted.to(observed.dtype, copy=True)
     scene[selected] = observed
     return scene

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
 from torch import Tensor, nn
 
+from reference_model.networks.ground_positions import ground_positions
+
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu"]
 Gather = Literal["class", "mean", "attention"]
 
@@ -41,9 +43,14 @@ class Shape:
     registers: int = 0
     """Further tokens without a place."""
 
-    position: Literal["learned", "rotary"] = "learned"
+    position: Literal["learned", "rotary", "ground"] = "learned"
+    """ground: fixed, by the metres that a pixel covers (Scale-MAE)."""
+
     class_position: bool = True
     """Whether the class token has a learned position too."""
+
+    position_antialias: bool = False
+    """Whether learned positions are smoothed when brought to a coarser grid (DINOv2 with registers)."""
 
     patch_bias: bool = True
     key_bias: bool = True
@@ -86,11 +93,12 @@ class VisionTransformer(nn.Module):
         self.pool = _AttentionPool(shape) if shape.gather == "attention" else None
         self.project = nn.Linear(shape.dim, shape.projection, bias=False) if shape.projection else None
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, metres: float = 1.0) -> tuple[Tensor, Tensor]:
         """Encode images whose side is a multiple of the patch.
 
         Args:
             images: float (N, 3, px, px), normalised.
+            metres: ground that one pixel covers, on a side; for positions on the ground alone.
 
         Returns:
             Tokens (N, grid * grid, dim) after the last norm, and embeddings (N, embedding), not normalised.
@@ -104,8 +112,11 @@ class VisionTransformer(nn.Module):
                 f"{tuple(images.shape[-2:])}"
             )
         grid = images.shape[-1] // self.shape.patch
-        tokens = self.norm_first(self._placed(self.patches(images).flatten(2).transpose(1, 2), grid))
-        turn = self._rotation(grid, tokens) if self.position is None else None
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        if self.shape.position == "ground":
+            tokens = tokens + ground_positions(grid, self.shape.dim, metres).to(tokens)
+        tokens = self.norm_first(self._placed(tokens, grid))
+        turn = self._rotation(grid, tokens) if self.shape.position == "rotary" else None
         for block in self.blocks:
             tokens = block(tokens, turn)
         tokens = self.norm(tokens)
@@ -117,7 +128,7 @@ class VisionTransformer(nn.Module):
         shape, first = self.shape, []
         if self.position is not None:
             own = int(shape.class_token and shape.class_position)
-            tokens = tokens + _resized(self.position[:, own:], grid)
+            tokens = tokens + _resized(self.position[:, own:], grid, antialias=shape.position_antialias)
             if self.class_token is not None:
                 first = [self.class_token + self.position[:, :own] if own else self.class_token]
         elif self.class_token is not None:
@@ -236,13 +247,14 @@ def _rotated(heads: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat([first, placed * cosine + torch.cat([-right, left], dim=-1) * sine], dim=2)
 
 
-def _resized(position: Tensor, grid: int) -> Tensor:
+def _resized(position: Tensor, grid: int, *, antialias: bool) -> Tensor:
     """Learned positions (1, n * n, dim) for another grid, bicubic as the published models do."""
     side = isqrt(position.shape[1])
     if side == grid:
         return position
     square = position.transpose(1, 2).reshape(1, -1, side, side)
-    return F.interpolate(square.float(), (grid, grid), mode="bicubic").to(position.dtype).flatten(2).mT
+    resized = F.interpolate(square.float(), (grid, grid), mode="bicubic", antialias=antialias)
+    return resized.to(position.dtype).flatten(2).mT
 
 
 def _scaled(tokens: Tensor, scale: Tensor | None) -> Tensor:

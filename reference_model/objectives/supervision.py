@@ -19,6 +19,10 @@ CUES = ("variation", "boundary", "complexity")
 PERCENTILES = (1.0, 99.0)
 """Percentiles of the training tiles that become 0 and 1."""
 
+SCENES_AT_ONCE = 4096
+"""Scenes whose tiles are held against the texts together: 1.3 GB of embeddings of 768 channels. All of the
+paper's at once would be 32 GB, and as much again for what is computed of them."""
+
 Fusion = Callable[[Tensor, Tensor], Tensor]
 """From structural saliency and semantic gain, each (N, 100) in [0, 1], to their union of the same kind."""
 
@@ -77,9 +81,14 @@ def semantic_gain(
     Returns:
         float32 (N, 100) in [0, 1].
     """
-    at_hr = torch.sigmoid(log_scale.exp() * hr @ texts.T + bias)
-    at_lr = torch.sigmoid(log_scale.exp() * lr @ texts.T + bias)
-    return (at_hr - weight * at_lr[:, None]).clamp_min(0).amax(dim=-1)
+    gains = []
+    for of_tiles, of_overviews in zip(
+        torch.split(hr, SCENES_AT_ONCE), torch.split(lr, SCENES_AT_ONCE), strict=True
+    ):
+        at_hr = torch.sigmoid(log_scale.exp() * of_tiles @ texts.T + bias)
+        at_lr = torch.sigmoid(log_scale.exp() * of_overviews @ texts.T + bias)
+        gains.append((at_hr - weight * at_lr[:, None]).clamp_min(0).amax(dim=-1))
+    return torch.cat(gains)
 
 
 def product(structural: Tensor, semantic: Tensor) -> Tensor:
@@ -170,8 +179,11 @@ class Supervision:
 
     def targets(self, cues: Tensor, gain: Tensor) -> Tensor:
         """G* of any scenes on the training set's scale: float32 (N, 100) in [0, 1]."""
-        structural = self.structural(_saliency(self.cues, cues))
-        return self.fused(FUSIONS[self.fusion](structural, self.semantic(gain)))
+        return self.fused(FUSIONS[self.fusion](self.saliency(cues), self.semantic(gain)))
+
+    def saliency(self, cues: Tensor) -> Tensor:
+        """s_vis of any scenes on the training set's scale: float32 (N, 100) in [0, 1]."""
+        return self.structural(_saliency(self.cues, cues))
 
     def as_json(self) -> dict[str, object]:
         """The percentiles, to be kept beside the weights."""

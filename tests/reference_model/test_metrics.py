@@ -149,3 +149,34 @@ def test_mocr_can_price_lr_and_exceed_one() -> None:
     assert mocr([(100.0, 1.0), (100.0, 1.0)], 100.0, prices) == pytest.approx(2)
     with pytest.raises(ValueError, match=r"asks for 0\.3 m"):
         mocr([(1.0, 0.3)], 1.0, prices)
+
+
+def test_mocr_is_told_against_the_finest_resolution_even_where_a_coarser_one_is_dearer() -> None:
+    assert mocr([(50.0, 1.0)], 100.0, {10.0: 3.0, 1.0: 1.0}) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("request_of", "area", "prices"),
+    [
+        ((1.0, 1.0), 0.0, {1.0: 1.0}),
+        ((1.0, 1.0), float("nan"), {1.0: 1.0}),
+        ((1.0, 1.0), 1.0, {}),
+        ((1.0, 1.0), 1.0, {10.0: 1.0, 1.0: 0.0}),
+        ((1.0, 1.0), 1.0, {10.0: -1.0, 1.0: 1.0}),
+        ((-1.0, 1.0), 1.0, {1.0: 1.0}),
+        ((float("nan"), 1.0), 1.0, {1.0: 1.0}),
+    ],
+)
+def test_costs_that_mean_nothing_are_refused(
+    request_of: tuple[float, float], area: float, prices: dict[float, float]
+) -> None:
+    with pytest.raises(ValueError, match="0"):
+        mocr([request_of], area, prices)
+
+
+def test_a_score_that_is_no_number_is_told_and_not_left_out() -> None:
+    scores = torch.rand(2, 100, generator=torch.Generator().manual_seed(0))
+    found = calibrate(scores, 0.2)
+    scores[1, 7] = torch.nan
+    with pytest.raises(ValueError, match="1 of 200 are NaN"):
+        found.select(scores)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reference_model.networks.compiling import compile_blocks
 from reference_model.networks.encoder import EncoderParameters, SmallEncoder
 from reference_model.networks.head import SceneHead
 from reference_model.networks.positions import grid_to_tiles, sincos, tiles_to_grid, turned
@@ -67,6 +68,18 @@ def test_full_observation_passes_through_unchanged() -> None:
     everything = torch.ones(2, 100, dtype=torch.bool)
     predicted = predictor()(tiles[everything], everything, context)
     assert torch.equal(integrated(predicted, tiles[everything], everything), tiles)
+
+
+def test_half_precision_changes_a_completed_scene_by_less_than_a_hundredth() -> None:
+    tiles, context = scene()
+    selected = (torch.arange(100) < 12).expand(2, -1)
+    net = predictor(bottleneck=2)
+    with torch.no_grad():
+        whole = integrated(net(tiles[selected], selected, context), tiles[selected], selected)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = integrated(net(tiles[selected], selected, context), tiles[selected], selected)
+    assert half.dtype == torch.float32
+    assert 0 < (whole - half).norm() / whole.norm() < 1e-2
 
 
 def test_a_pooling_window_that_straddles_tiles_is_refused() -> None:
@@ -135,3 +148,19 @@ def test_texts_are_the_same_on_every_machine() -> None:
     assert letter_groups("Dam").count_nonzero() == 6  # <da dam am> <dam dam> <dam>
     embedded = TextTower(8)(("Dam", "Lake"))
     torch.testing.assert_close(embedded.norm(dim=1), torch.ones(2))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # PyTorch warns of its own calls while it compiles
+def test_compiled_blocks_compute_the_same_and_keep_their_names() -> None:
+    """Slow: the compiler takes its time."""
+    tiles, context = scene()
+    selected = (torch.arange(100) < 12).expand(2, -1)
+    net = predictor(bottleneck=2)
+    names, plain = list(net.state_dict()), net(tiles[selected], selected, context)
+    compile_blocks(net)
+    compiled = net(tiles[selected], selected, context)
+    assert list(net.state_dict()) == names
+    torch.testing.assert_close(compiled, plain, atol=1e-4, rtol=1e-4)
+    torch.autograd.backward(compiled.square().sum())
+    assert all(torch.isfinite(value.grad).all() for value in net.parameters() if value.grad is not None)

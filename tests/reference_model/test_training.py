@@ -6,14 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
 
-from reference_model import stages
+from reference_model import encoding, stages
 from reference_model.cli import table, train
-from reference_model.features import FeatureCacheError, extract
+from reference_model.feature_cache import FeatureCacheError, extract
 from reference_model.holdout import assign
+from reference_model.job import Job
 from reference_model.metrics.observation_cost import calibrate
 from reference_model.metrics.retrieval import NoEvaluableClassError
 from reference_model.networks.encoder import EncoderParameters, SmallEncoder
@@ -23,9 +26,9 @@ from reference_model.objectives.losses import RunningMean, centred_cosine
 from reference_model.objectives.masking import random_masks
 from reference_model.optimise import Schedule, TrainingDivergedError, optimise
 from reference_model.presets import Preset
-from reference_model.run import Run, RunBusyError, RunMismatchError, open_run
+from reference_model.run import Run, RunBusyError, RunDamagedError, RunMismatchError, open_run
 from reference_model.scenes import read_catalogue
-from reference_model.train import train_on, train_reference
+from reference_model.train import Ground, Recipe, open_ground, train_reference
 from tests.reference_model.worlds import World
 from tests.store.small_scenes import build
 
@@ -51,11 +54,8 @@ def world() -> World:
 
 def run(world: World, out: Path, seed: int = 0) -> tuple[dict[str, Any], list[str]]:
     said: list[str] = []
-    catalogue = read_catalogue(world)
-    metrics = train_on(
-        world, catalogue, SPLITS, out, preset=SMALL, seed=seed, target_obr=0.123, say=said.append
-    )
-    return metrics, said
+    ground = Ground(scenes=world, catalogue=read_catalogue(world), splits=SPLITS)
+    return train_reference(ground, out, Recipe(preset=SMALL), seed, said.append), said
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +66,11 @@ def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_leaves_weights_threshold_log_and_result(finished: Path) -> None:
-    names = {path.name for path in finished.iterdir()}
+    names = {path.name for path in finished.iterdir()} - {"tensorboard"}  # where that is installed
     assert names == {
         *("config.json", "log.jsonl", ".lock", "features", "metrics.json"),
-        *("encoder.safetensors", "texts.safetensors", "supervision.json", "sampler.safetensors"),
+        *("encoder.safetensors", "text_tower.safetensors", "texts.safetensors", "classes.json"),
+        *("supervision.json", "sampler.safetensors"),
         *("calibration.json", "predictor.safetensors", "model.safetensors"),
     }
     metrics = json.loads((finished / "metrics.json").read_text())
@@ -80,6 +81,35 @@ def test_a_run_leaves_weights_threshold_log_and_result(finished: Path) -> None:
     assert rows["sparse, random"]["OBR"] == pytest.approx(rows["sparse, sampler"]["OBR"])
     assert metrics["scenes"] == {"train": 9, "val": 2, "test": 5}
     assert all(0 <= row[f"mAP@{k}"] <= 1 for row in rows.values() for k in SMALL.ranks)
+
+
+def test_the_log_is_drawn_for_tensorboard_where_that_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="pip install tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with open_run(tmp_path, {}) as folder:
+        folder.log(stage="sampler", step=0, sampling=0.5)
+        folder.log(stage="sampler", step=50, sampling=0.25)
+        folder.log(stage="predictor", spread=0.1)
+    drawn = EventAccumulator(str(tmp_path / "tensorboard" / "sampler")).Reload()
+    assert drawn.Tags()["scalars"] == ["sampling"]
+    assert [(one.step, one.value) for one in drawn.Scalars("sampling")] == [(0, 0.5), (50, 0.25)]
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 3
+
+
+def test_tensorboard_shows_each_step_once_of_a_run_that_was_cut_off(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="pip install tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with open_run(tmp_path, {}) as folder:
+        for step in range(0, 40, 10):
+            folder.log(stage="sampler", step=step, sampling=1.0)
+    with open_run(tmp_path, {}) as folder:
+        for step in range(20, 60, 10):
+            folder.log(stage="sampler", step=step, sampling=2.0)
+    drawn = EventAccumulator(str(tmp_path / "tensorboard" / "sampler")).Reload()
+    assert [one.step for one in drawn.Scalars("sampling")] == [0, 10, 20, 30, 40, 50]
+    assert [one.value for one in drawn.Scalars("sampling")] == [1.0, 1.0, 2.0, 2.0, 2.0, 2.0]
 
 
 def test_a_finished_run_is_shown_not_repeated(world: World, finished: Path) -> None:
@@ -108,10 +138,22 @@ def test_a_run_that_was_cut_off_ends_in_the_same_bytes(
     copy = shutil.copytree(finished, tmp_path / "copy")
     for name in lost:
         next(copy.glob(f"{name}.*")).unlink()
-    (copy / ".tmp-0123-model.safetensors").write_bytes(b"half")
+    (copy / "rows" / "part").mkdir(parents=True)
+    for left in (".tmp-0123-model.safetensors", "rows/part/.tmp-4567-scores.safetensors"):
+        (copy / left).write_bytes(b"half")
+    (copy / "predictor.checkpoint").write_bytes(b"of a stage that had just ended")
     run(world, copy)
     assert (copy / "metrics.json").read_bytes() == (finished / "metrics.json").read_bytes()
-    assert not list(copy.glob(".tmp-*"))
+    assert not [*copy.rglob(".tmp-*"), *copy.glob("*.checkpoint")]
+
+
+def test_a_cache_that_was_finished_is_not_made_again(world: World, finished: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    (copy / "metrics.json").unlink()
+    np.save(copy / "features" / "done.npy", np.ones(len(world), np.uint8))  # killed behind the last rename
+    before = {path.name: path.stat().st_mtime_ns for path in (finished / "features").iterdir()}
+    run(world, copy)
+    assert {path.name: path.stat().st_mtime_ns for path in (copy / "features").iterdir()} == before
 
 
 def test_a_run_folder_refuses_other_settings_and_a_second_process(world: World, finished: Path) -> None:
@@ -141,7 +183,7 @@ def test_permuted_labels_leave_the_supervision_identical(world: World, finished:
     catalogue = read_catalogue(world)
     settings = json.loads((finished / "config.json").read_text())["settings"]
     with open_run(finished, settings) as folder:
-        job = stages.Job(
+        job = Job(
             run=folder,
             preset=SMALL,
             seed=0,
@@ -150,8 +192,8 @@ def test_permuted_labels_leave_the_supervision_identical(world: World, finished:
             catalogue=catalogue,
             roles=assign(SPLITS, catalogue.bounds, 0),
         )
-        encoder, texts = stages.trained_encoder(job)
-        features = stages.encoded(job, encoder)
+        encoder, texts = encoding.trained_encoder(job)
+        features = encoding.encoded(job, encoder)
         order = torch.randperm(len(world), generator=torch.Generator().manual_seed(1))
         permuted = replace(
             catalogue, labels=catalogue.labels[order], tile_labels=catalogue.tile_labels[order].flip(1)
@@ -172,6 +214,20 @@ def test_features_of_another_encoder_are_refused(tmp_path: Path) -> None:
     assert made.hr.dtype == torch.float16
     with pytest.raises(FeatureCacheError, match="weights differ"):
         extract(small, encoder, tokens_per_side=2, folder=tmp_path / "features", made_from={"weights": "b"})
+
+
+def test_an_encoder_that_gives_no_numbers_is_told_of_at_its_first_scene(tmp_path: Path) -> None:
+    encoder = SmallEncoder(SMALL.encoder).requires_grad_(requires_grad=False)
+    encoder.norm.bias[0] = torch.nan
+    with pytest.raises(FeatureCacheError, match=r"something else of the overview of scene CA-w0"):
+        extract(World(2), encoder, tokens_per_side=2, folder=tmp_path / "features", made_from={})
+
+
+def test_a_feature_that_float16_does_not_know_is_told_of(tmp_path: Path) -> None:
+    encoder = SmallEncoder(SMALL.encoder).requires_grad_(requires_grad=False)
+    encoder.norm.bias[0] = 1e6
+    with pytest.raises(FeatureCacheError, match=r"kept as float16; `hr` of scene CA-w0 holds a larger"):
+        extract(World(1), encoder, tokens_per_side=2, folder=tmp_path / "features", made_from={})
 
 
 def test_no_evaluable_class_is_a_clear_error(tmp_path: Path) -> None:
@@ -231,7 +287,8 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
 def test_a_data_set_on_the_disk_trains_without_a_split(tmp_path: Path) -> None:
     root = build(tmp_path, CA=16)
     out = tmp_path / "run"
-    metrics = train_reference(root, out, preset=SMALL, seed=0, target_obr=0.25, say=lambda _: None)
+    recipe = Recipe(preset=SMALL, target_obr=0.25)
+    metrics = train_reference(open_ground(root), out, recipe, 0, lambda _: None)
     assert metrics["scenes"] == {"train": 10, "val": 2, "test": 4}
     assert "no test and no val split" in metrics["held_out"]
     assert metrics["classes"]["all"] == 3
@@ -256,3 +313,31 @@ def test_a_folder_without_a_data_set_is_one_clear_line(tmp_path: Path) -> None:
     assert isinstance(result.exception, FileNotFoundError)
     assert "gl10m build" in str(result.exception)
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"threshold": 7}, "a threshold of 7"),
+        ({"low": "none"}, "on a scale from 'none'"),
+        ({"obr": None}, "five finite numbers"),
+    ],
+)
+def test_a_threshold_that_lies_does_not_choose_the_tiles(
+    world: World, finished: Path, tmp_path: Path, change: dict[str, object], told: str
+) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    (copy / "metrics.json").unlink()
+    kept = json.loads((copy / "calibration.json").read_text())
+    (copy / "calibration.json").write_text(json.dumps(kept | change))
+    with pytest.raises(RunDamagedError, match=rf"calibration\.json .*{told}"):
+        run(world, copy)
+
+
+def test_class_names_of_another_space_are_told(world: World, finished: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    (copy / "metrics.json").unlink()
+    kept = load_file(copy / "texts.safetensors")
+    save_file(kept | {"embeddings": torch.zeros(5, 3)}, copy / "texts.safetensors")
+    with pytest.raises(RunDamagedError, match=r"texts\.safetensors .*\(5, 3\)"):
+        run(world, copy)

@@ -48,7 +48,7 @@ class World:
     three stripe patterns they carry.
     """
 
-    class_names = NAMES
+    class_names: tuple[str, ...] = NAMES
 
     def __init__(self, scenes: int, seed: int = 0) -> None:
         self.drawn = [_scene(number, np.random.default_rng([seed, number])) for number in range(scenes)]

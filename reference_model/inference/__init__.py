@@ -1,0 +1,1 @@
+"""A trained model at work: folders that hold one, plans of what to buy, completed scenes."""
