@@ -39,6 +39,9 @@ LIMIT = 5
 PATIENCE = 180.0
 """Seconds after which a build that should have ended is taken to hang; machines may be busy."""
 
+HUNG = "hung"
+"""What is told of a build that was killed because it took too long."""
+
 Ranges = frozenset[tuple[str, str | None]]
 """Paths of rasters and the ranges that were asked of them."""
 
@@ -115,6 +118,14 @@ class Arena:
         """A build that is left alone."""
         return finish(self.start(trial, *more, before=before, **environment))
 
+    def measure(self, *more: str, **environment: str) -> None:
+        """Build undisturbed: what every trial is compared with."""
+        root = (trial := self.place()) / "root"
+        ended = self.run(trial, *more, **environment)
+        assert ended.code == 0, ended.said
+        self.seconds, self.undisturbed = ended.seconds, root
+        self.reference, self.journal = contents(root), journal_files(root)
+
     def rerun(self, trial: Path, *more: str) -> str | None:
         """The same command again, and what is wrong with what came of it; None if nothing is."""
         done, asked = self.committed(trial), len(self.world.requests)
@@ -170,16 +181,27 @@ def journal_files(root: Path) -> set[str]:
     return {str(path.relative_to(own)) for path in own.rglob("*") if path.is_file()}
 
 
-def finish(process: "subprocess.Popen[str]") -> Ended:
-    """Wait for a build and whatever it started."""
+def finish(process: "subprocess.Popen[str]", patience: float = PATIENCE) -> Ended:
+    """Wait for a build and whatever it started; one that takes too long is killed and told to hang."""
     began = time.monotonic()
     try:
-        said, _ = process.communicate(timeout=PATIENCE)
+        said, _ = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         kill_session(process.pid)
         said, _ = process.communicate()
-        said = f"{said}\n(hung: ended after {PATIENCE:.0f} s)"
+        said = f"{said}\n({HUNG}: ended after {patience:.0f} s)"
     return Ended(process.returncode, said, time.monotonic() - began)
+
+
+def unclear(ended: Ended) -> str | None:
+    """What is wrong with the words of a build that could not go on."""
+    if ended.code < 0:
+        return None
+    said = [line for line in ended.said.splitlines() if line.startswith("gl10m:")]
+    remedies = ("same command again", "Start one with `dask scheduler`", "try again later")
+    remedy = any(words in ended.said for words in remedies)
+    clear = len(said) == 1 and remedy and "Traceback" not in ended.said
+    return None if clear else f"ended with {ended.code} and said {ended.said[-3000:]}"
 
 
 def session(leader: int) -> dict[int, list[str]]:
@@ -227,12 +249,8 @@ def arena(folder: Path) -> Iterator[Arena]:
     world_from_osm(osm, folder / "world", "CA", ClassMap.bundled(), FLOWN)
     with serving(served(folder / "world")) as world:
         ready = Arena(folder, world, Town(osm, world.url))
-        trial = ready.place()
-        ended = ready.run(trial, "--workers", "1")
-        assert ended.code == 0, ended.said
-        ready.seconds, ready.undisturbed = ended.seconds, trial / "root"
-        ready.reference, ready.journal = contents(trial / "root"), journal_files(trial / "root")
-        ready.ranges = _own_ranges(ready, trial)
+        ready.measure("--workers", "1")
+        ready.ranges = _own_ranges(ready)
         yield ready
 
 
@@ -243,9 +261,9 @@ def served(folder: Path) -> World:
     return World(files=rasters, items=[json.loads(line) for line in lines])
 
 
-def _own_ranges(ready: Arena, trial: Path) -> dict[str, Ranges]:
+def _own_ranges(ready: Arena) -> dict[str, Ranges]:
     """What the HR image of each scene, and of no other, asks of the server: read each alone and look."""
-    stages = trial / "root" / ".gl10m" / "stages" / "CA"
+    stages = ready.undisturbed / ".gl10m" / "stages" / "CA"
     (matched,), (items,) = stages.glob("matching-*.kept.parquet"), stages.glob("items-*.parquet")
     lookup = ItemLookup(pq.read_table(items).cast(ITEMS.schema), Sensor.NAIP)
     source = StacImagery(url=ready.world.url)

@@ -31,10 +31,10 @@ with serve(Path(sys.argv[1]), "{IMAGERY}", {PORT}):
 SCENE_BY_SCENE = """
 import sys
 import pipelines.fetch
-pipelines.fetch.BATCH = 1
+pipelines.fetch.LARGEST = 1
 sys.argv[0] = "gl10m"
 from gl10m.cli import main
-main()
+sys.exit(main())
 """
 """`gl10m` with batches of one scene, so that both hosts have some."""
 

@@ -1,59 +1,24 @@
 """SIGKILL at random moments: of the driver, of a worker, of a scheduler, of all at once."""
 
 import contextlib
-import math
 import os
 import random
 import signal
 import subprocess
 import time
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.torture.arena import Arena, Ended, finish, gone, kill_session, workers_of
+from tests.torture.arena import PATIENCE, Arena, Ended, finish, gone, kill_session, unclear, workers_of
 from tests.torture.running_cluster import RunningCluster, running_cluster
+from tests.torture.tally import Tally
 
 STAGES = ("before the stages", "in the stages", "in the images", "in the publication", "after the end")
 """Where a build was when it was hurt."""
 
 LASTS = {"before the stages": 0.4, "in the stages": 0.15, "in the images": 0.4, "in the publication": 0.08}
 """About what share of the time of a build each takes: kills are spread over it."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was done and what came of it."""
-
-    seed: int
-    kills: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By target and moment."""
-    faults: list[str] = field(default_factory=list)
-    endured: Counter[str] = field(default_factory=Counter)
-    """Builds that went on to their end by themselves, by target."""
-    until: float = math.inf
-    """Moment of `time.monotonic` after which nothing more is hurt."""
-
-    @property
-    def over(self) -> bool:
-        """Whether it is time to end."""
-        return time.monotonic() > self.until
-
-    def note(self, fault: str) -> None:
-        """Remember a fault and tell it at once."""
-        self.faults.append(fault)
-        print(fault, flush=True)
-
-    def __str__(self) -> str:
-        targets = sorted({target for target, _ in self.kills})
-        lines = [f"seed {self.seed}: {self.kills.total()} kills, {len(self.faults)} faults"]
-        for target in targets:
-            counts = [f"{self.kills[target, stage]} {stage}" for stage in STAGES if self.kills[target, stage]]
-            lines.append(
-                f"  {target}: {', '.join(counts)}; {self.endured[target]} builds went on by themselves"
-            )
-        return "\n".join([*lines, *self.faults])
 
 
 Kill = Callable[[int, RunningCluster | None], bool]
@@ -138,6 +103,39 @@ def on_a_cluster(arena: Arena, number: int, seed: int, tally: Tally) -> None:
             _hurt(arena, chance, target, ON_A_CLUSTER[target], tally, cluster.arguments, cluster)
 
 
+@dataclass(frozen=True, slots=True)
+class Hurt:
+    """A build under which something was killed."""
+
+    ended: Ended
+    stage: str
+    """How far it was."""
+    fault: str | None
+    """What is wrong with its end."""
+
+
+def hurt(
+    arena: Arena,
+    trial: Path,
+    kill: Kill,
+    arguments: Sequence[str],
+    cluster: RunningCluster | None = None,
+    *,
+    aim: str,
+    delay: float,
+    **environment: str,
+) -> Hurt:
+    """One build and one kill, so many seconds after it came to a stage."""
+    began = time.monotonic()
+    building = arena.start(trial, *arguments, **environment)
+    wait_for_stage(building, trial / "root", aim, delay)
+    while not kill(building.pid, cluster) and building.poll() is None:
+        time.sleep(0.05)  # its workers have not started yet
+    stage = stage_of(trial / "root")
+    ended = replace(finish(building), seconds=time.monotonic() - began)
+    return Hurt(ended, stage, None if gone(building.pid) else "processes are left behind")
+
+
 def _hurt(
     arena: Arena,
     chance: random.Random,
@@ -150,26 +148,21 @@ def _hurt(
     """One build, one kill, and the same command again."""
     trial, aim = arena.place(), chance.choice(STAGES[:-1])
     delay = chance.uniform(0.0, LASTS[aim]) * arena.seconds
-    building = arena.start(trial, *arguments)
-    _wait(building, trial / "root", aim, delay)
-    while not kill(building.pid, cluster) and building.poll() is None:
-        time.sleep(0.05)  # its workers have not started yet
-    stage = stage_of(trial / "root")
-    tally.kills[target, stage] += 1
-    ended = finish(building)
-    fault = None if gone(building.pid) else "processes are left behind"
-    if ended.code == 0:
+    done = hurt(arena, trial, kill, arguments, cluster, aim=aim, delay=delay)
+    tally.hit(target, done.stage, STAGES)
+    fault = done.fault
+    if done.ended.code == 0:
         tally.endured[target] += 1
         fault = fault or arena.fault(trial)
     elif not fault:
-        fault = _refusal(ended) or arena.rerun(trial, "--workers", "1")
+        fault = unclear(done.ended) or arena.rerun(trial, "--workers", "1")
     if fault:
-        tally.note(f"FAULT {target} {delay:.2f} s after {aim!r}, {stage} ({trial.name}): {fault}")
+        tally.note(target, f"{delay:.2f} s after {aim!r}, {done.stage} ({trial.name}): {fault}")
     else:
         arena.clear(trial)
 
 
-def _wait(building: "subprocess.Popen[str]", root: Path, aim: str, delay: float) -> None:
+def wait_for_stage(building: "subprocess.Popen[str]", root: Path, aim: str, delay: float = 0.0) -> None:
     """Until a build has come to a stage, and then for a while."""
     while building.poll() is None and STAGES.index(stage_of(root)) < STAGES.index(aim):
         time.sleep(0.01)
@@ -178,11 +171,13 @@ def _wait(building: "subprocess.Popen[str]", root: Path, aim: str, delay: float)
         time.sleep(0.005)
 
 
-def _refusal(ended: Ended) -> str | None:
-    """What is wrong with the words of a build that could not go on."""
-    if ended.code < 0:
-        return None
-    said = [line for line in ended.said.splitlines() if line.startswith("gl10m:")]
-    remedy = any(words in ended.said for words in ("same command again", "Start one with `dask scheduler`"))
-    clear = len(said) == 1 and remedy and "Traceback" not in ended.said
-    return None if clear else f"ended with {ended.code} and said {ended.said[-3000:]}"
+def kill_every(seconds: float, building: "subprocess.Popen[str]") -> int:
+    """Shoot a worker again and again while a build runs; gives how often."""
+    chance, shot, over = random.Random(7), 0, time.monotonic() + PATIENCE
+    while building.poll() is None and time.monotonic() < over:
+        with contextlib.suppress(IndexError, ProcessLookupError):
+            os.kill(chance.choice(workers_of(building.pid)), signal.SIGKILL)
+            shot += 1
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            building.wait(timeout=seconds)
+    return shot

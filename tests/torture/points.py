@@ -10,11 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.torture.arena import Arena, finish
-from tests.torture.kills import Tally, stage_of
+from tests.torture.kills import STAGES, stage_of
 from tests.torture.running_cluster import running_cluster
+from tests.torture.tally import Tally
 
 CALLS = "fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,link,ftruncate"
 """System calls by which a file comes, goes, or is made sure."""
+
+
+TARGET = "driver at its n-th fsync, rename or unlink"
+"""Its name in the tally."""
 
 
 def every_point(arena: Arena, tally: Tally, *, step: int = 1, first: int = 1) -> int:
@@ -43,9 +48,9 @@ def every_point(arena: Arena, tally: Tally, *, step: int = 1, first: int = 1) ->
             stage = stage_of(trial / "root")
             fault = None if ended.code < 0 else f"was not killed: {ended.said}"
             fault = fault or arena.rerun(trial, *cluster.arguments)
-            tally.kills["driver at its n-th fsync, rename or unlink", stage] += 1
+            tally.hit(TARGET, stage, STAGES)
             if fault:
-                tally.note(f"FAULT at the {turn}th {call}, point {number} of {len(points)}, {stage}: {fault}")
+                tally.note(TARGET, f"{turn}th {call}, point {number} of {len(points)}, {stage}: {fault}")
             else:
                 arena.clear(trial)
     return len(points)

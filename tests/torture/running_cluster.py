@@ -41,20 +41,27 @@ def running_cluster(folder: Path) -> Iterator[RunningCluster]:
     """A scheduler with two worker processes; whatever is left of them is killed at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     address = f"tcp://127.0.0.1:{free_port()}"
-    scheduler = dask("scheduler", "--no-dashboard", "--host", address, folder=folder)
-    workers = None
-    try:
+    with ended(dask("scheduler", "--no-dashboard", "--host", address, folder=folder)) as scheduler:
         reach(address)
-        workers = dask(
-            "worker", address, "--nworkers", "2", "--nthreads", "1", "--no-dashboard", folder=folder
-        )
-        yield RunningCluster(scheduler, workers, address)
+        with two_workers(address, folder) as workers:
+            yield RunningCluster(scheduler, workers, address)
+
+
+def two_workers(address: str, folder: Path) -> "contextlib.AbstractContextManager[subprocess.Popen[bytes]]":
+    """The nanny of two worker processes of a scheduler; they are killed at the end."""
+    asked = ("--nworkers", "2", "--nthreads", "1", "--no-dashboard")
+    return ended(dask("worker", address, *asked, folder=folder))
+
+
+@contextlib.contextmanager
+def ended(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
+    """A process whose session is killed at the end."""
+    try:
+        yield process
     finally:
-        for process in (scheduler, workers):
-            if process is not None:
-                kill_session(process.pid)
-                process.wait()
-                assert gone(process.pid)
+        kill_session(process.pid)
+        process.wait()
+        assert gone(process.pid)
 
 
 def dask(*arguments: str, folder: Path, before: Sequence[str] = ()) -> "subprocess.Popen[bytes]":

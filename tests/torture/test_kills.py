@@ -1,12 +1,12 @@
 """SIGKILL at random moments of a real build; the same command again gives the same bytes."""
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
-from tests.torture.arena import Arena, arena
-from tests.torture.kills import Tally, embedded, on_a_cluster
+from tests.torture.arena import Arena
+from tests.torture.kills import embedded, on_a_cluster
+from tests.torture.tally import Tally
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -14,12 +14,6 @@ KILLS = int(os.environ.get("GL10M_KILLS", "8"))
 """Builds that are hurt; `make torture` hurts a hundred."""
 
 SEED = int(os.environ.get("GL10M_KILLS_SEED", "20260411"))
-
-
-@pytest.fixture(scope="module")
-def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
-    with arena(tmp_path_factory.mktemp("arena")) as prepared:
-        yield prepared
 
 
 def test_builds_that_bring_their_own_cluster(ready: Arena, capsys: pytest.CaptureFixture[str]) -> None:
