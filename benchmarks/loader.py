@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 
 from benchmarks import loader_data, loader_peers
 from benchmarks.loader_bucket import bucket, counted
+from benchmarks.loader_memory import memory_section
 from gl10m import GL10MDataset
 from gl10m.loader import BatchLoader, GL10MStream, collate
 from gl10m.store.index import index_shard
@@ -49,8 +51,8 @@ Work = Callable[[], object]
 
 def cpu() -> float:
     """CPU seconds of this process and of its children that have ended."""
-    own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime  # getrusage lags behind for the living
 
 
 def drain(items: Iterator[Any]) -> None:
@@ -143,6 +145,12 @@ def store_section(root: Path, scenes: list[list[bytes]]) -> None:
     print(f"indexing {(cpu() - start) / len(scenes) * 1e3:.1f} CPU ms a scene")
 
 
+def floor_in_threads(parts: list[list[Any]]) -> None:
+    """The same in two threads at once: two cores that share caches decode less than twice as fast as one."""
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(floor, parts))
+
+
 def scenes_section(root: Path, scenes: list[list[bytes]], peers: dict[str, Any], rounds: int) -> None:
     """Full scenes, one after another."""
     dataset = GL10MDataset(root, tiles="all")
@@ -154,15 +162,21 @@ def scenes_section(root: Path, scenes: list[list[bytes]], peers: dict[str, Any],
 
     works: dict[str, Work] = {
         "bare decoder, one buffer": lambda: floor(everything),
+        "bare decoder, 2 threads": lambda: floor_in_threads(scenes),
         "bare decoder, memory for each scene": lambda: [decoded(images) for images in scenes] and None,
+        "GL10MStream, no thread": lambda: drain(iter(GL10MStream(dataset, threads=0))),
         "GL10MStream, 1 thread": lambda: drain(iter(GL10MStream(dataset, threads=1))),
         "GL10MStream, 2 threads": lambda: drain(iter(GL10MStream(dataset, threads=2))),
         "dataset[i]": lambda: drain(dataset[index] for index in range(len(dataset))),
         **{f"{name}, simplejpeg": functools.partial(peer, read) for name, read in peers.items()},
     }
     spent = compared(works, len(scenes), "scene", rounds)
+    bare = spent["bare decoder, one buffer"]
     for name in peers:
-        print(f"GL10MStream / {name}: {spent['GL10MStream, 1 thread'] / spent[f'{name}, simplejpeg']:.2f}")
+        own, other = spent["GL10MStream, no thread"], spent[f"{name}, simplejpeg"]
+        print(
+            f"GL10MStream / {name}: {own / other:.3f}; beyond the bare decoder: {own - bare:.2f} to {other - bare:.2f} ms"
+        )
 
 
 def samples_section(root: Path, folder: Path, scenes: list[list[bytes]], rounds: int) -> None:
@@ -176,6 +190,7 @@ def samples_section(root: Path, folder: Path, scenes: list[list[bytes]], rounds:
     loader = functools.partial(DataLoader, dataset, batch_sampler=batches, collate_fn=collate)
     works: dict[str, Work] = {
         "bare decoder, one buffer": lambda: floor(images),
+        "bare decoder, 2 threads": lambda: floor_in_threads([images[0::2], images[1::2]]),
         "dataset[i]": lambda: drain(dataset[index] for index in range(count)),
         "DataLoader, collate": lambda: drain(iter(loader())),
         "DataLoader, PyTorch's collation": lambda: drain(iter(DataLoader(dataset, batch_sampler=batches))),
@@ -207,14 +222,17 @@ def samples_section(root: Path, folder: Path, scenes: list[list[bytes]], rounds:
             rows[index]["hr"] for index in batches[0]
         )
     spent = compared(works, count, "scene", rounds)
-    ours = spent["BatchLoader, 2 threads"]
+    ours, bare = spent["BatchLoader, 1 thread"], spent["bare decoder, one buffer"]
     for name in ("Lance take, simplejpeg", "Hugging Face, undecoded, simplejpeg"):
         if name in spent:
-            print(f"BatchLoader, 2 threads / {name}: {ours / spent[name]:.2f}")
+            print(
+                f"BatchLoader, 1 thread / {name}: {ours / spent[name]:.2f}, where the bare decoder is at "
+                f"{bare / spent[name]:.2f}; beyond it {ours - bare:.2f} to {spent[name] - bare:.2f} ms"
+            )
     slow = "Hugging Face as it comes (Pillow, all tiles)"
     if slow in spent:
         # Its round is one batch alone.
-        print(f"BatchLoader, 2 threads / {slow}: {ours / (spent[slow] * count / len(batches[0])):.2f}")
+        print(f"BatchLoader, 1 thread / {slow}: {ours / (spent[slow] * count / len(batches[0])):.2f}")
 
 
 def read_by_process() -> int:
@@ -344,47 +362,6 @@ def measured(
     return statistics.median(walls) * 1e3, spent / len(groups) * 1e3, requests / len(groups), sent / wanted
 
 
-def memory_of(processes: list[int]) -> float:
-    """Proportional set size of some processes, MB."""
-    total = 0.0
-    for process in processes:
-        with contextlib.suppress(OSError):
-            found = re.findall(
-                r"^Pss:\s+(\d+)", Path(f"/proc/{process}/smaps_rollup").read_text(), re.MULTILINE
-            )
-            total += int(found[0]) / 1024
-    return total
-
-
-def children() -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(number) for number in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
-    return []
-
-
-def memory_section(root: Path) -> None:
-    """PSS of the process and 4 workers over 3 epochs, and of a process with threads."""
-    dataset = GL10MDataset(root, tiles=TILES)
-    stream = GL10MStream(dataset, batch_size=4, threads=1, depth=1)
-    for title, loader in {
-        "DataLoader, 4 workers": DataLoader(stream, batch_size=None, num_workers=4, persistent_workers=True),
-        "GL10MStream, 2 threads": GL10MStream(GL10MDataset(root, tiles="all")),
-    }.items():
-        peaks = []
-        for epoch in range(4):  # the first one warms up
-            stream.set_epoch(epoch)
-            peak = 0.0
-            for item in loader:
-                del item
-                peak = max(peak, memory_of([os.getpid(), *children()]))
-            peaks.append(peak)
-        told = ", ".join(f"{peak:.0f}" for peak in peaks[1:])
-        print(
-            f"{title}: peak PSS {peaks[0]:.0f} MB in the first epoch, then {told}: "
-            f"x {peaks[-1] / peaks[1]:.3f}"
-        )
-
-
 OPENING = """
 import re, sys, time
 import gl10m.loader
@@ -444,7 +421,7 @@ def run(sections: set[str], folder: Path, root: Path, asked: argparse.Namespace)
         "samples": lambda: samples_section(root, folder, scenes, asked.rounds),
         "disk": lambda: disk_section(root, folder, scenes),
         "bucket": lambda: bucket_section(root, folder, scenes, asked.delay),
-        "memory": lambda: memory_section(root),
+        "memory": lambda: memory_section(root, TILES),
         "start": lambda: start_section(root, folder),
     }
     for name in SECTIONS:

@@ -93,8 +93,11 @@ def bucket(folder: Path, delay: float) -> Iterator[str]:
         target=_run, args=(folder, delay, telling), daemon=True
     )
     server.start()
-    yield f"http://127.0.0.1:{told.recv()}"
-    server.terminate()
+    try:
+        yield f"http://127.0.0.1:{told.recv()}"
+    finally:
+        server.terminate()
+        server.join()
 
 
 def counted(address: str) -> tuple[int, int]:

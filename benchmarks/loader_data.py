@@ -13,7 +13,7 @@ from gl10m.scene.grid import TILES
 from gl10m.store import codec
 from gl10m.store.index import write_index
 from gl10m.store.layout import index_path, plan_shards, shard_path
-from gl10m.store.reader import open_index
+from gl10m.store.region_index import open_index
 from gl10m.store.shard import write_shard
 from tests.store.small_scenes import CLASSES, METADATA, fetched
 

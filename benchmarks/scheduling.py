@@ -7,10 +7,11 @@
 WORLD and its OSM file are those of `gl10m build --states CA --source synthetic --root demo`: `demo/world` and
 `demo/world/osm/CA.osm.pbf`. The world is served by a process of its own whose CPU time is not counted.
 
-engine: `scheduling_build.py` for each build. Two more, of four times as many scenes, give the costs of a
-scene: one is of all, in the other every LR image is ruled out. simulate: `scheduling_simulation.py`, the
-build of 273,250 candidates with the recorded durations, scaled to the CPU time of their kind, as on a
-machine that does nothing else and waits for no network: the shortest tasks, and the hardest for a
+engine: `scheduling_build.py` for each build. Builds of four times as many scenes give the costs of a scene
+and what a second worker brings: one is of all, by one worker and by two; in the other every LR image is
+ruled out. simulate: `scheduling_simulation.py`, the build of 273,250 candidates with the recorded durations,
+scaled to the CPU time of their kind, as on a machine that does nothing else and waits for no network: the
+shortest tasks, and the hardest for a
 scheduler. forecast: a discrete-event run of the same build from unit costs, with the bandwidth of nodes and
 of the provider shared.
 """
@@ -43,8 +44,8 @@ ALL_INVALID = "[lr]\ninvalid_classes = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]\n"
 
 
 @contextmanager
-def served(world: Path) -> Iterator[str]:
-    """The world behind a server of its own."""
+def served(world: Path) -> Iterator[tuple[str, int]]:
+    """The world behind a server of its own: its address and its process."""
     code = (
         "import time\nfrom pathlib import Path\nfrom pipelines.world.server import serve\n"
         f"with serve(Path({str(world)!r})) as address:\n"
@@ -52,7 +53,7 @@ def served(world: Path) -> Iterator[str]:
     )
     server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
-        yield server.stdout.readline().strip() if server.stdout else ""
+        yield (server.stdout.readline().strip() if server.stdout else ""), server.pid
     finally:
         server.kill()
         server.wait()
@@ -74,18 +75,24 @@ def measured(script: str, *arguments: str | Path) -> dict[str, Any]:
 
 def engine(asked: argparse.Namespace) -> None:
     """Builds of the demo world, and the costs that come of them."""
-    with served(asked.world) as address, tempfile.TemporaryDirectory(dir=asked.out) as folder:
+    with served(asked.world) as (address, server), tempfile.TemporaryDirectory(dir=asked.out) as folder:
         place = ["--osm", asked.osm, "--stac-url", address, "--state", asked.state]
+        place += ["--server", str(server)]
         runs = {}
         for workers, more in ((1, ()), (2, ()), (2, ("--clocks",))):
             name = f"{workers}{'c' if more else ''}"
             root = ["--root", Path(folder) / name]
             runs[name] = measured("scheduling_build.py", *place, *root, "--workers", str(workers), *more)
-        for name, text in (("dense", DENSE), ("rejecting", DENSE + ALL_INVALID)):
+        for name, text, *more in (
+            ("dense", DENSE, "--workers", "2"),
+            ("dense, 1 worker", DENSE, "--workers", "1"),
+            ("dense, held", DENSE, "--workers", "1", "--held"),
+            ("rejecting", DENSE + ALL_INVALID, "--workers", "2"),
+        ):
             config = Path(folder) / f"{name}.toml"
             config.write_text(text, encoding="utf-8")
             root = ["--root", Path(folder) / name, "--config", config]
-            runs[name] = measured("scheduling_build.py", *place, *root, "--workers", "2")
+            runs[name] = measured("scheduling_build.py", *place, *root, *more)
     (asked.out / "engine.json").write_text(json.dumps(runs), encoding="utf-8")
     (asked.out / "costs.json").write_text(json.dumps(costs(runs)), encoding="utf-8")
     print_engine(runs)
@@ -113,16 +120,26 @@ def print_engine(runs: dict[str, Any]) -> None:
         row("build", "scenes", "wall s", "stages", "driver and scheduler", "workers' Dask", "engine / stages")
     )
     print("|---|--:|--:|--:|--:|--:|--:|")
-    names = {"1": "1 worker", "2": "2 workers", "2c": "2 workers, Dask's clocks as by default"}
+    names = {
+        "1": "1 worker",
+        "2": "2 workers",
+        "2c": "2 workers, Dask's clocks as by default",
+        "dense, held": "1 worker on one core, dense",
+        "dense, 1 worker": "1 worker, dense",
+        "dense": "2 workers, dense",
+    }
     for name, words in names.items():
         fetch = runs[name]["stages"]["fetch"]
         scenes = sum(batch[0] for batch in fetch["batches"])
         own = [fetch[part] for part in ("stages_cpu", "driver_engine", "worker_engine")]
         share = (own[1] + own[2]) / own[0]
         print(row(words, scenes, f"{fetch['wall']:.1f}", *(f"{cpu:.2f}" for cpu in own), f"{share:.1%}"))
-    one, two = runs["1"]["stages"]["fetch"], runs["2"]["stages"]["fetch"]
-    print(f"\ngoal: engine at most {OVERHEAD:.0%}; load {runs['2']['load']:.1f}")
-    print(f"two workers against one, wall: {one['wall'] / two['wall']:.2f} (goal {SPEED_UP})")
+    held, one, two = (runs[name]["stages"]["fetch"] for name in ("dense, held", "dense, 1 worker", "dense"))
+    print(f"\ngoal: engine at most {OVERHEAD:.0%}; load {runs['dense']['load']:.1f}")
+    print(f"two workers against one on one core, wall: {held['wall'] / two['wall']:.2f} (goal {SPEED_UP})")
+    used = one["stages_cpu"] / one["wall"]
+    print(f"two workers against one, which uses {used:.2f} cores: {one['wall'] / two['wall']:.2f}")
+    print(f"CPU s of the world's server beside two: {two['server_cpu']:.1f} of {two['wall']:.1f} wall s")
     shares = two["of_a_worker"]
     print(f"the same by CPU: all work over that of the busier worker {sum(shares) / max(shares):.2f}")
     print(f"stages' CPU s, one worker {one['stages_cpu']:.2f}, two together {two['stages_cpu']:.2f}")

@@ -1,6 +1,6 @@
 """One build whose CPU time is told apart: what its stages take, and what the engine adds. See scheduling.py.
 
-    python benchmarks/scheduling_build.py --osm FILE --stac-url URL --root ROOT --workers 2 [--batch 16]
+    python benchmarks/scheduling_build.py --osm FILE --stac-url URL --root ROOT --workers 2 [--batch 16] [--server PID]
 
 Prints one JSON object. The build is the product's own (`pipelines.build.build`); the loop that runs its tasks
 is bracketed by readings of the clocks of threads. In a worker the stages' CPU is that of the process but for
@@ -23,6 +23,7 @@ from distributed import Client
 
 from pipelines import build as building
 from pipelines import fetch as fetching
+from pipelines import fetch_all
 from pipelines.execution import cluster as clusters
 from pipelines.execution.tasks import TaskFailure, run
 from pipelines.fetch import Batch, Fetched
@@ -55,6 +56,14 @@ def _cpu(thread: threading.Thread) -> float:
     return int(text.split()[0]) / 1e9
 
 
+def _cpu_of(process: int | None) -> float:
+    """CPU seconds of another process, user's and system's."""
+    if process is None:
+        return 0.0
+    after_name = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _peak_mebibytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -64,19 +73,29 @@ def warm() -> None:
     from pipelines import fetch, region  # noqa: F401, PLC0415
 
 
+def held_to_one_core() -> None:
+    """Keep every thread of this process, and those that it starts, on one core."""
+    for thread in Path("/proc/self/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {0})
+
+
 class Meter:
     """Stands where a build calls `tasks.run`."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: int | None, *, held: bool) -> None:
+        self.server, self.held = server, held
         self.stages: dict[str, dict[str, Any]] = {}
         self.start_cpu = 0.0
 
     def run(self, client: Client, function: Any, tasks: Any, *more: Any) -> Iterator[Any]:
         name = getattr(function, "__name__", type(function).__name__)
         client.run(warm)
+        if self.held:
+            client.run(held_to_one_core)
         workers, here, begun = client.run(reading), reading(), time.monotonic()
         if not self.stages:
             self.start_cpu = sum(each["process"] for each in workers.values())
+        serving = _cpu_of(self.server)
         in_loop, batches = 0.0, []
         inner = run(client, function, tasks, *more)
         while True:
@@ -105,6 +124,7 @@ class Meter:
             "worker_engine": sum(dasks),
             "driver_engine": drivers,
             "loop": in_loop,
+            "server_cpu": _cpu_of(self.server) - serving,
             "peak_MiB": memory,
             "batches": batches,
         }
@@ -120,6 +140,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--stealing", choices=["on", "off"])
+    parser.add_argument("--server", type=int, help="process that serves the imagery; its CPU is told beside")
+    parser.add_argument("--held", action="store_true", help="a worker may use one core alone")
     parser.add_argument("--clocks", action="store_true", help="Dask's clocks as they are by default")
     asked = parser.parse_args()
     if asked.batch:
@@ -129,15 +151,14 @@ def main() -> None:
     if asked.clocks:
         for name in CLOCKS:
             clusters.LOCAL.pop(name)
-    meter = Meter()
-    building.run = meter.run  # type: ignore[assignment]
+    meter = Meter(asked.server, held=asked.held)
+    building.run = fetch_all.run = meter.run  # type: ignore[assignment]
     begun, children = time.monotonic(), os.times()
     request = BuildRequest(
         root=asked.root,
         regions=(asked.state,),
         lr_source="stac",
         hr_source="stac",
-        source="stac",
         stac_url=asked.stac_url,
         osm=(asked.osm,),
         config=asked.config,

@@ -27,10 +27,11 @@ from benchmarks.loader_data import PAPER_SCENES, textures
 from gl10m import GL10MDataset
 from gl10m.manifest import seal
 from gl10m.scene.grid import TILES
-from gl10m.store.index import index_shard, sha256_of, write_index
+from gl10m.storage.checksum import sha256_of
+from gl10m.store.index import index_shard, write_index
 from gl10m.store.integrity import verify
 from gl10m.store.layout import index_path, plan_shards, shard_path
-from gl10m.store.reader import open_index
+from gl10m.store.region_index import open_index
 from gl10m.store.shard import write_shard
 from tests.store.small_scenes import CLASSES, METADATA, build, fetched
 
