@@ -41,7 +41,11 @@ def test_help_names_the_commands_in_the_order_of_use() -> None:
 
 
 def test_help_loads_no_engine() -> None:
-    code = "import sys, gl10m.cli, gl10m.export.cli, pipelines.cli, reference_model.cli; print(*sys.modules)"
+    commands = (
+        "gl10m.cli, gl10m.export.cli, pipelines.cli, reference_model.cli, reference_model.inference.cli, "
+        "reference_model.zeroshot.cli"
+    )
+    code = f"import sys, {commands}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not HEAVY & set(loaded.stdout.split())
 
@@ -72,6 +76,10 @@ COMMANDS = [
     "export stac",
     "export croissant",
     "train-reference",
+    "evaluate-reference",
+    "reproduce",
+    "plan-tiles",
+    "evaluate-zeroshot",
     "classes list",
     "classes explain",
     "classes check",
@@ -103,6 +111,8 @@ BAD_INPUT = [
     (["build", "--states", "CA", "--config", "nothing.toml"], "no configuration file"),
     (["coverage", "--states", "ME", "--source", "synthetic"], "Build it first: gl10m build --states ME"),
     (["stats"], "gl10m build"),
+    (["plan-tiles", "--run", "nothing", "--out", "order.parquet"], "gl10m train-reference"),
+    (["evaluate-zeroshot", "--run", "nothing", "--eurosat", "nothing"], "EuroSAT_RGB.zip"),
     (["split"], "gl10m build"),
     (["card"], "gl10m build"),
     (["export", "webdataset", "--out", "tars"], "gl10m build"),
