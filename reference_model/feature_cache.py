@@ -4,9 +4,6 @@ A cache belongs to one encoder and one data set; one that was made otherwise is 
 reused. One that was cut off goes on where it stopped.
 """
 
-import json
-import shutil
-import tokenize
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +12,29 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gl10m.manifest.parquet import TEMPORARY, replacing
+from gl10m.manifest.parquet import TEMPORARY
 from gl10m.scene.grid import TILES
-from reference_model.bounded import read_bounded
+from reference_model.feature_files import (
+    DESCRIPTION,
+    FeatureCacheError,
+    FeatureFiles,
+    Layout,
+    allocate,
+    described,
+)
 from reference_model.features import Features, TokenType, pooled
 from reference_model.networks.encoder import Backbone
 from reference_model.objectives.supervision import CUES, structural_cues
 from reference_model.scenes import Scenes
 from reference_model.team import Team
 
-DESCRIPTION = "features.json"
-"""What a cache was made from; in a finished one it stands beside the arrays, in an unfinished one too."""
-
-DONE = "done.npy"
-"""Which scenes an unfinished cache holds, one byte each."""
-
-FLUSHED_EVERY = 16
+KEPT_EVERY = 16
 """Scenes after which an unfinished cache is brought to the disk; at most so many are encoded again."""
-
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    SyntaxError,
-    tokenize.TokenError,  # numpy's, over a header that breaks off
-    TypeError,
-    OverflowError,
-    MemoryError,
-)
-"""What numpy raises over bytes that are no array."""
 
 INT8_MOST = 127
 
-
-class FeatureCacheError(ValueError):
-    """A feature cache is of another encoder or another data set, or what goes into one is no number."""
+BAR_AFTER_SECONDS = 2.0
+"""A cache is compared with its checksums without a word, unless it takes longer than this."""
 
 
 def extract(
@@ -74,8 +59,8 @@ def extract(
         team: the processes that share the work; this one alone if None.
 
     Raises:
-        FeatureCacheError: the folder holds features made from something else, or the encoder gives
-            something else than numbers.
+        FeatureCacheError: the folder holds features made from something else, or others than were written;
+            or the encoder gives something else than numbers.
     """
     team = team or Team()
     wanted = {**made_from, "tokens": kept_as}
@@ -83,52 +68,55 @@ def extract(
     if not folder.exists():
         unfinished = folder.with_name(f"{TEMPORARY}{folder.name}")
         if team.leads and not _can_go_on(unfinished, wanted, layout):
-            _allocate(unfinished, wanted, layout)
+            allocate(unfinished, wanted, layout)
         team.wait()
-        _fill(
-            scenes, backbone, tokens_per_side=tokens_per_side, folder=unfinished, kept_as=kept_as, team=team
-        )
+        files = FeatureFiles(unfinished, layout, writable=True)
+        _fill(files, scenes, backbone, tokens_per_side=tokens_per_side, kept_as=kept_as, team=team)
         team.wait()
         if team.leads:
             unfinished.replace(folder)
     team.wait()
-    if team.leads and (folder / DONE).exists():  # only now: without it an unfinished cache is begun anew
-        (folder / DONE).unlink()
-    return _opened(folder, wanted, layout, team.device)
+    return opened(folder, wanted, layout, team)
 
 
 def _fill(
-    scenes: Scenes, backbone: Backbone, *, tokens_per_side: int, folder: Path, kept_as: TokenType, team: Team
+    files: FeatureFiles,
+    scenes: Scenes,
+    backbone: Backbone,
+    *,
+    tokens_per_side: int,
+    kept_as: TokenType,
+    team: Team,
 ) -> None:
-    """Encode this process's share of the scenes that are not done yet.
+    """Encode this process's share of the scenes that are not there yet.
 
     Raises:
         FeatureCacheError: the encoder gives something else than numbers, or larger ones than can be kept.
     """
-    arrays = {path.stem: np.load(path, mmap_mode="r+", allow_pickle=False) for path in folder.glob("*.npy")}
-    done = arrays.pop("done")
-    own = [int(place) for place in np.flatnonzero(done == 0) if place % team.size == team.rank]
+    missing = [scene for scene in _share(len(scenes), team) if not files.holds(scene)]
     since: list[int] = []
-    bar = tqdm(own, desc="features", unit="scene", disable=None if team.leads else True)
-    for index in bar:
+    for index in tqdm(missing, desc="features", unit="scene", disable=None if team.leads else True):
         values = _encoded(
             scenes, index, backbone, tokens_per_side=tokens_per_side, kept_as=kept_as, device=team.device
         )
         for name, value in values.items():
-            if not _fits(value, arrays[name].dtype):
-                scene, kind = scenes.scene(index).scene_id, arrays[name].dtype
+            array = files.arrays[name]
+            if not _fits(value, array.dtype):
+                scene = scenes.scene(index).scene_id
                 raise FeatureCacheError(
-                    f"features are kept as {kind}; `{name}` of scene {scene} holds a larger number than that "
-                    "knows. Look at the encoder's weights."
+                    f"features are kept as {array.dtype}; `{name}` of scene {scene} holds a larger number "
+                    "than that knows. Look at the encoder's weights."
                 )
-            arrays[name][index] = value.cpu().numpy()
+            array[index] = value.cpu().numpy()
         since.append(index)
-        if len(since) == FLUSHED_EVERY or index == own[-1]:
-            for array in arrays.values():
-                array.flush()
-            done[since] = 1  # only now: what is said to be done is on the disk
-            done.flush()
+        if len(since) == KEPT_EVERY or index == missing[-1]:
+            files.keep(since)
             since.clear()
+
+
+def _share(scenes: int, team: Team) -> range:
+    """The scenes that this process looks after."""
+    return range(team.rank, scenes, team.size)
 
 
 def _fits(value: Tensor, kind: np.dtype[Any]) -> bool:
@@ -171,10 +159,7 @@ def _encoded(
     }
 
 
-def _layout(
-    scenes: int, backbone: Backbone, tokens_per_side: int, kept_as: TokenType
-) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Type and shape of each array by name."""
+def _layout(scenes: int, backbone: Backbone, tokens_per_side: int, kept_as: TokenType) -> Layout:
     shapes: dict[str, tuple[str, tuple[int, ...]]] = {
         "hr": (kept_as, (TILES, tokens_per_side**2, backbone.dim)),
         "hr_scale": ("float32", (backbone.dim,)),
@@ -186,53 +171,24 @@ def _layout(
     return {name: (kind, (scenes, *shape)) for name, (kind, shape) in shapes.items()}
 
 
-def _allocate(
-    folder: Path, made_from: dict[str, object], layout: dict[str, tuple[str, tuple[int, ...]]]
-) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    scenes = layout["hr"][1][0]
-    for name, (kind, shape) in {**layout, "done": ("uint8", (scenes,))}.items():
-        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.dtype(kind), shape).flush()
-    with replacing(folder / DESCRIPTION) as temporary:
-        temporary.write_text(json.dumps(made_from, sort_keys=True, indent=1))
-
-
-def _described(folder: Path) -> object:
-    """What a cache is made from, finished or not; None where nothing tells."""
-    try:
-        return read_bounded(folder / DESCRIPTION)
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
-def _can_go_on(
-    folder: Path, wanted: dict[str, object], layout: dict[str, tuple[str, tuple[int, ...]]]
-) -> bool:
+def _can_go_on(folder: Path, wanted: dict[str, object], layout: Layout) -> bool:
     """Whether an unfinished cache is of the same scenes, and its arrays are as they were begun."""
-    if _described(folder) != wanted:
+    if described(folder) != wanted:
         return False
-    arrays = {**layout, "done": ("uint8", layout["hr"][1][:1])}
     try:
-        for name, (kind, shape) in arrays.items():
-            _mapped(folder / f"{name}.npy", kind, shape)
+        FeatureFiles(folder, layout, writable=False)
     except FeatureCacheError:
         return False
     return True
 
 
-def _opened(
-    folder: Path,
-    made_from: dict[str, object],
-    layout: dict[str, tuple[str, tuple[int, ...]]],
-    device: torch.device,
-) -> Features:
-    """A finished cache.
+def opened(folder: Path, made_from: dict[str, object], layout: Layout, team: Team) -> Features:
+    """A finished cache; each process of a team compares its share of the scenes with their checksums.
 
     Raises:
         FeatureCacheError: it was made otherwise, or is not what was written.
     """
-    found = _described(folder)
+    found = described(folder)
     if not isinstance(found, dict):
         raise FeatureCacheError(
             f"{folder / DESCRIPTION} is missing or damaged. Delete {folder}: it is made anew."
@@ -243,24 +199,21 @@ def _opened(
             f"the features in {folder} were made otherwise: {', '.join(different)[:200]} differ. "
             "Delete the folder, or choose another --out."
         )
-    names = ("hr", "hr_scale", "lr", "hr_embedding", "lr_embedding", "cues")
-    hr, scale, lr, of_tiles, of_overviews, cues = (
-        _mapped(folder / f"{name}.npy", *layout[name]) for name in names
+    files = FeatureFiles(folder, layout, writable=False)
+    share = tqdm(
+        _share(len(files), team),
+        desc="features compared",
+        unit="scene",
+        delay=BAR_AFTER_SECONDS,
+        disable=None if team.leads else True,
     )
-    return Features(hr, scale, lr, of_tiles, of_overviews, cues, device)
-
-
-def _mapped(path: Path, kind: str, shape: tuple[int, ...]) -> Tensor:
-    try:
-        # Copy-on-write, because PyTorch warns of read-only memory; nothing writes to it.
-        array = np.lib.format.open_memmap(path, "c")  # of a ZIP archive np.load would give another kind
-    except _UNREADABLE as error:
+    changed = [scene for scene in share if not files.holds(scene)]
+    if changed:
+        unfinished = folder.with_name(f"{TEMPORARY}{folder.name}")
         raise FeatureCacheError(
-            f"{path} is missing or damaged ({error}). Delete {path.parent}: it is made anew."
-        ) from error
-    if (array.dtype, array.shape) != (np.dtype(kind), shape):
-        raise FeatureCacheError(
-            f"{path} does not hold {shape} of {kind}, as it was written. Delete {path.parent}: it "
-            "is made anew."
+            f"the features of {len(changed)} of {len(files)} scenes in {folder} are not those that were "
+            f"written, first of row {changed[0]}. Rename the folder to {unfinished.name}: the next run "
+            "encodes these scenes again, and no others."
         )
-    return torch.from_numpy(array)
+    tensors = {name: torch.from_numpy(array) for name, array in files.arrays.items()}
+    return Features(**tensors, device=team.device)

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from reference_model import encoding, stages
 from reference_model.cli import table, train
-from reference_model.feature_cache import FeatureCacheError, extract
+from reference_model.feature_cache import extract
+from reference_model.feature_files import FeatureCacheError
 from reference_model.holdout import assign
 from reference_model.job import Job
 from reference_model.metrics.observation_cost import calibrate
@@ -150,7 +151,6 @@ def test_a_run_that_was_cut_off_ends_in_the_same_bytes(
 def test_a_cache_that_was_finished_is_not_made_again(world: World, finished: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(finished, tmp_path / "copy")
     (copy / "metrics.json").unlink()
-    np.save(copy / "features" / "done.npy", np.ones(len(world), np.uint8))  # killed behind the last rename
     before = {path.name: path.stat().st_mtime_ns for path in (finished / "features").iterdir()}
     run(world, copy)
     assert {path.name: path.stat().st_mtime_ns for path in (copy / "features").iterdir()} == before
@@ -214,6 +214,28 @@ def test_features_of_another_encoder_are_refused(tmp_path: Path) -> None:
     assert made.hr.dtype == torch.float16
     with pytest.raises(FeatureCacheError, match="weights differ"):
         extract(small, encoder, tokens_per_side=2, folder=tmp_path / "features", made_from={"weights": "b"})
+
+
+def test_a_changed_feature_is_told_and_its_scene_alone_encoded_again(tmp_path: Path) -> None:
+    encoder = SmallEncoder(SMALL.encoder).requires_grad_(requires_grad=False)
+    folder = tmp_path / "features"
+
+    def features(of: World) -> None:
+        extract(of, encoder, tokens_per_side=2, folder=folder, made_from={})
+
+    features(World(3))
+    written = {path.name: path.read_bytes() for path in folder.iterdir()}
+    tokens = np.load(folder / "hr.npy", mmap_mode="r+")
+    tokens.view(np.uint8)[1, 50, 2, 7] ^= 4
+    tokens.flush()
+    with pytest.raises(FeatureCacheError, match=r"1 of 3 scenes .* of row 1\. Rename .* to \.tmp-features"):
+        features(World(3))
+
+    folder.rename(tmp_path / ".tmp-features")
+    again = World(3)
+    features(again)
+    assert [bool(scene.asked) for scene in again.drawn] == [False, True, False]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == written
 
 
 def test_an_encoder_that_gives_no_numbers_is_told_of_at_its_first_scene(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def speak() -> None:
     """Shorten the preset, save often, and print what is done."""
     presets.PRESETS = {**presets.PRESETS, "tiny": BRIEF}
     optimise.SAVE_SECONDS, optimise.LOG_EVERY = 0.0, 2
-    feature_cache.FLUSHED_EVERY = 2
+    feature_cache.KEPT_EVERY = 2
     encode, take = feature_cache._encoded, optimise.Training.take  # noqa: SLF001 - told of, and not changed
 
     def encoded(scenes: Any, index: int, *others: Any, **named: Any) -> Any:  # noqa: ANN401 - handed on

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reference_model.feature_cache import DONE
+from reference_model.feature_files import CHECKSUMS, DESCRIPTION
 from reference_model.run import Run
 from tests.store.small_scenes import build
 from tests.torture import brief
@@ -18,7 +18,7 @@ BRIEF = ("-m", "tests.torture.brief")
 ENDS = (
     *("config.json", "encoder.safetensors", "sampler.safetensors", "calibration.json"),
     *("predictor.safetensors", "model.safetensors", "metrics.json", "rows/*/scores.safetensors"),
-    "features/[!d]*",  # not the list of what is done, which goes when all is
+    "features/*",
 )
 """The files of a run folder by which stages are finished; what a stage writes before may be written again."""
 
@@ -193,12 +193,9 @@ def done(run: Path) -> set[str]:
 def _encoded(run: Path) -> Iterator[str]:
     """Of every scene whose features are kept."""
     for folder in (run / ".tmp-features", run / "features"):
-        if (folder / DONE).exists() and (folder / "features.json").exists():
-            kept = np.load(folder / DONE)
+        if (folder / DESCRIPTION).exists():
+            kept = np.load(folder / f"{CHECKSUMS}.npy")
             yield from (brief.encoding(int(scene)) for scene in np.flatnonzero(kept))
-        elif (folder / "features.json").exists():
-            count = len(np.load(folder / "hr.npy", mmap_mode="r"))
-            yield from (brief.encoding(scene) for scene in range(count))
 
 
 def _stepped(run: Path) -> Iterator[str]:

@@ -11,7 +11,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from reference_model.feature_cache import FeatureCacheError, _allocate, _opened
+from gl10m.scene.grid import TILES
+from reference_model.feature_cache import opened
+from reference_model.feature_files import FeatureCacheError, FeatureFiles, allocate
+from reference_model.features import Features
 from reference_model.inference.description import Description, HeadParameters, assembled
 from reference_model.inference.folder import ModelFolderError
 from reference_model.inference.model import GL10MReference
@@ -28,6 +31,7 @@ from reference_model.optimise import Schedule, Training
 from reference_model.pretrain import Texts
 from reference_model.run import Run, RunDamagedError, RunMismatchError, open_run
 from reference_model.team import Team
+from reference_model.weights_file import digest_of
 from tests.fuzz.changes import STRANGE, Chance, spoiled, spoiled_json
 from tests.fuzz.subject import Spoiled
 from tests.reference_model.test_published_vision import _as_timm
@@ -132,9 +136,24 @@ class RunFolders:
         under_way.take({"loss": torch.stack([one.sum() for one in under_way.trained]).sum()})
 
 
+def digest(features: Features) -> str:
+    """SHA-256 of all that the stages read."""
+    rows = torch.arange(len(features.hr))
+    everywhere = torch.ones(len(rows), TILES, dtype=torch.bool)
+    read = {
+        "target": features.target(rows),
+        "context": features.context(rows),
+        "observed": features.observed(rows, everywhere),
+        "of tiles": features.hr_embedding,
+        "of overviews": features.lr_embedding,
+        "cues": features.cues,
+    }
+    return digest_of(read)
+
+
 class FeatureCaches:
     name = "feature caches"
-    vouched = False
+    vouched = True
     errors: tuple[type[Exception], ...] = (FeatureCacheError,)
 
     def prepare(self, folder: Path) -> None:
@@ -148,9 +167,14 @@ class FeatureCaches:
             "lr_embedding": ("float32", (2, 5)),
             "cues": ("float32", (2, 100, 3)),
         }
-        _allocate(self.folder, self.about, self.layout)
-        (self.folder / "done.npy").unlink()
+        allocate(self.folder, self.about, self.layout)
+        files = FeatureFiles(self.folder, self.layout, writable=True)
+        draw = np.random.default_rng(0)
+        for array in files.arrays.values():
+            array[...] = draw.integers(-100, 100, array.shape)
+        files.keep(range(2))
         self.files = {path.name: path.read_bytes() for path in sorted(self.folder.iterdir())}
+        self.meant = digest(opened(self.folder, self.about, self.layout, Team()))
 
     def spoil(self, chance: Chance) -> Spoiled:
         name = chance.choice(sorted(self.files))
@@ -163,20 +187,17 @@ class FeatureCaches:
             kind = chance.choice(["int8", "float64", "U3", "complex64", "bool", "float16"])
             np.save(stream, np.zeros(shape, kind))
             return Spoiled(name, stream.getvalue())
-        return Spoiled(name, spoiled(content[:130], chance) + content[130:])
+        part = chance.choice([130, len(content)])  # numpy's header, or anything
+        return Spoiled(name, spoiled(content[:part], chance) + content[part:])
 
     def read(self, spoiled: Spoiled) -> bool:
         path = self.folder / spoiled.name
         path.write_bytes(spoiled.content)
         try:
-            found = _opened(self.folder, self.about, self.layout, torch.device("cpu"))
-            rows = torch.arange(2)
-            found.target(rows)
-            found.context(rows)
-            found.observed(rows, torch.ones(2, 100, dtype=torch.bool))
+            found = opened(self.folder, self.about, self.layout, Team())
+            return digest(found) == self.meant
         finally:
             path.write_bytes(self.files[spoiled.name])
-        return False
 
 
 class Weights:
