@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
 from google.auth.exceptions import GoogleAuthError
 
+from tests.loopback import served
 from tests.pipelines.earth_engine_graph import Asset, Band, Evaluation, GraphError, Grid, Raster
 from tests.pipelines.imagery_server import Fault
 
@@ -118,16 +119,8 @@ class EarthEngine:
 @contextmanager
 def serving(world: EarthEngine) -> Iterator[EarthEngine]:
     """Serve on a free port of the loopback."""
-    server = _Server(world)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    world.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with served(_Server(world)) as world.url:
         yield world
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
     assert not world.mistakes, world.mistakes
 
 

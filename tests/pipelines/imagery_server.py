@@ -1,7 +1,6 @@
 """A small web server on the loopback: STAC item search, files by Range requests, and faults on demand."""
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from shapely.geometry import shape
+
+from tests.loopback import served
 
 CONFORMS = [
     "https://api.stacspec.org/v1.0.0/core",
@@ -70,16 +71,8 @@ class World:
 @contextmanager
 def serving(world: World) -> Iterator[World]:
     """Serve a world on a free port of the loopback."""
-    server = _Server(world)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    world.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with served(_Server(world)) as world.url:
         yield world
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Server(ThreadingHTTPServer):

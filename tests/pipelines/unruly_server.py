@@ -3,12 +3,13 @@
 import hashlib
 import socket
 import struct
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.loopback import served
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,5 @@ def unruly_server() -> Iterator[Unruly]:
     """Run the server in a thread on a free port."""
     world = Unruly()
     handler = type("Handler", (_Handler,), {"world": world})
-    with _Server(("127.0.0.1", 0), handler) as server:
-        world.address = f"http://127.0.0.1:{server.server_address[1]}"
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    with served(_Server(("127.0.0.1", 0), handler)) as world.address:
         yield world
-        server.shutdown()

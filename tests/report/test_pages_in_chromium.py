@@ -1,8 +1,6 @@
 """Report and viewer as a person meets them: in a browser, at the size of a desk and of a phone."""
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +14,8 @@ from gl10m.report.page.assembly import write_report
 from gl10m.scene.rejection import STAGES
 from gl10m.view.command import site_of
 from gl10m.view.server import ViewServer
-from gl10m.view.site import Site
 from gl10m.view.static import write_static
+from tests.loopback import served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, ViewportSize
@@ -105,21 +103,9 @@ def test_the_map_filters_by_class_and_split(browser: "Browser", report: Path, to
     until(page, MAP_SAYS, "0 of")
 
 
-@contextmanager
-def served(site: Site) -> Iterator[str]:
-    with ViewServer(site) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.address
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.fixture(scope="module")
 def address(town_root: Path) -> Iterator[str]:
-    with served(site_of(town_root, (), None, (), 0, is_static=False)) as found:
+    with served(ViewServer(site_of(town_root, (), None, (), 0, is_static=False))) as found:
         yield found
 
 

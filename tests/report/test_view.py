@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from gl10m.view.orders import FileOrder, OrderFileError, RandomOrder
 from gl10m.view.server import ViewServer
 from gl10m.view.site import Site
 from gl10m.view.static import FolderTakenError, write_static
+from tests.loopback import served
 from tests.store.small_scenes import METADATA, build, numbers, written
 
 
@@ -78,9 +78,8 @@ def test_other_names_are_no_files(site: Site, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def ask(site: Site) -> Iterator[Callable[..., http.client.HTTPResponse]]:
-    with ViewServer(site) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    server = ViewServer(site)
+    with served(server):
 
         def ask(path: str, host: str | None = None, method: str = "GET") -> http.client.HTTPResponse:
             connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
@@ -91,8 +90,6 @@ def ask(site: Site) -> Iterator[Callable[..., http.client.HTTPResponse]]:
             return answered
 
         yield ask
-        server.shutdown()
-        thread.join()
 
 
 def test_the_server_answers_under_its_own_name_alone(ask: Callable[..., http.client.HTTPResponse]) -> None:

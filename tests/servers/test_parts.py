@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from scripts.local_servers.process import GATE, begin, release, until, withhold
 from scripts.local_servers.signals import undisturbed
 from scripts.local_servers.state import starting
 from scripts.local_servers.tools import newest_postgres
+from tests.loopback import served
 
 ROOT = Path(__file__).parents[2]
 
@@ -136,14 +136,11 @@ def test_whether_a_server_answers_is_asked_past_a_proxy(
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    with http.server.HTTPServer(
-        ("127.0.0.1", 0), functools.partial(quiet, directory=str(tmp_path))
-    ) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
+    with served(
+        http.server.HTTPServer(("127.0.0.1", 0), functools.partial(quiet, directory=str(tmp_path)))
+    ) as url:
         assert answers(url)
         assert answers(f"{url}/missing"), "a refusal is an answer"
-        server.shutdown()
     assert not answers(url)
 
 

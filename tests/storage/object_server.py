@@ -2,14 +2,18 @@
 
 import contextlib
 import http.client
+import os
+import re
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import IO
 
 from gl10m.storage.place import BucketPath
 
@@ -131,22 +135,14 @@ class _Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def object_server() -> Iterator[Proxy]:
     """An S3 server behind a proxy."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-c",
-        "from moto.server import main; main()",
-        "-H",
-        "127.0.0.1",
-        "-p",
-        str(port),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+    # It takes a free port itself: one that is looked for here could be another's by the time it starts.
+    command = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", "0"]
+    with (
+        tempfile.TemporaryFile() as words,
+        subprocess.Popen(command, stdout=words, stderr=words) as server,
+    ):
         try:
-            _wait(port, server)
-            proxy = Proxy(port)
+            proxy = Proxy(_port(server, words))
             proxy.serve()
             yield proxy
             proxy.shutdown()
@@ -162,14 +158,15 @@ def make_bucket(proxy: Proxy, name: str) -> None:
     connection.close()
 
 
-def _wait(port: int, server: "subprocess.Popen[bytes]") -> None:
+def _port(server: "subprocess.Popen[bytes]", words: IO[bytes]) -> int:
+    """The port that the server says it listens at."""
     until = time.monotonic() + 60
     while True:
-        assert server.poll() is None, "the S3 server ended"
-        assert time.monotonic() < until, "the S3 server does not start"
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
+        said = os.pread(words.fileno(), 1 << 16, 0)  # its own place in the file is where the server writes
+        if found := re.search(rb"http://127\.0\.0\.1:(\d+)", said):
+            return int(found[1])
+        assert server.poll() is None, f"the S3 server ended: {said!r}"
+        assert time.monotonic() < until, f"the S3 server does not start: {said!r}"
         time.sleep(0.05)
 
 
