@@ -1,6 +1,7 @@
 """Fixtures that several rooms share."""
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 CHROMIUM = shutil.which("chromium")
+
+# A shell that starts the tests in the background hands on that Ctrl-C is ignored, and tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, and no clock: a busy machine is no failure.
 settings.register_profile("gl10m", deadline=None, derandomize=True)
