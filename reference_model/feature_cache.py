@@ -189,7 +189,7 @@ def opened(folder: Path, made_from: dict[str, object], layout: Layout, team: Tea
         FeatureCacheError: it was made otherwise, or is not what was written.
     """
     found = described(folder)
-    if not isinstance(found, dict):
+    if found is None:
         raise FeatureCacheError(
             f"{folder / DESCRIPTION} is missing or damaged. Delete {folder}: it is made anew."
         )

@@ -4,7 +4,6 @@ A scene is in a cache when its checksum fits. So one that was cut off is told fr
 disk has left of a scene is not taken for it, and no list of what is done can disagree with the arrays.
 """
 
-import json
 import shutil
 import tokenize
 from collections.abc import Iterable, Mapping
@@ -14,8 +13,7 @@ from typing import Any
 import numpy as np
 from isal import isal_zlib
 
-from gl10m.manifest.parquet import replacing
-from reference_model.bounded import read_bounded
+from reference_model.json_file import read_json, write_json
 
 DESCRIPTION = "features.json"
 """What a cache was made from; it stands beside the arrays."""
@@ -94,14 +92,13 @@ def allocate(folder: Path, made_from: Mapping[str, object], layout: Layout) -> N
     scenes = next(iter(layout.values()))[1][:1]
     for name, (kind, shape) in {**layout, CHECKSUMS: ("uint32", scenes)}.items():
         np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.dtype(kind), shape).flush()
-    with replacing(folder / DESCRIPTION) as temporary:
-        temporary.write_text(json.dumps(made_from, sort_keys=True, indent=1))
+    write_json(folder / DESCRIPTION, made_from)
 
 
-def described(folder: Path) -> object:
+def described(folder: Path) -> dict[str, object] | None:
     """What a cache is made from, finished or not; None where nothing tells."""
     try:
-        return read_bounded(folder / DESCRIPTION)
+        return read_json(folder / DESCRIPTION)
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import fcntl
 import json
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,9 +18,8 @@ from torch import Tensor, nn
 
 import gl10m
 from gl10m.manifest.parquet import TEMPORARY, replacing
-from reference_model import weights_file
+from reference_model import json_file, weights_file
 from reference_model.board import Board
-from reference_model.bounded import read_bounded
 from reference_model.networks.checkpoint_names import UNREADABLE
 
 CONFIGURATION = "config.json"
@@ -135,6 +135,7 @@ class Run:
         if not path.exists():
             return None
         with self.fitting(path.name):
+            _compare_checksums(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
             if not isinstance(state, dict):
                 raise TypeError(f"it holds no state but {type(state).__name__}")
@@ -152,22 +153,18 @@ class Run:
         (self.folder / f"{stage}.checkpoint").unlink(missing_ok=True)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        """Store a JSON object as `name`; the same value gives the same bytes."""
-        with replacing(self.folder / name) as temporary:
-            temporary.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+        """Store a JSON object as `name`, with its digest; the same value gives the same bytes."""
+        json_file.write_json(self.folder / name, value)
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read the JSON object `name`.
 
         Raises:
-            RunDamagedError: it is none.
+            FileNotFoundError: it is missing.
+            RunDamagedError: it is not what was written.
         """
-        path = self.folder / name
         with self.fitting(name):
-            value = read_bounded(path)
-        if not isinstance(value, dict):
-            raise RunDamagedError(f"{path} holds no JSON object. Delete it and run the command again.")
-        return value
+            return json_file.read_json(self.folder / name)
 
     def log(self, **record: object) -> None:
         """Append one line to log.jsonl, and to TensorBoard's log where that is installed."""
@@ -183,6 +180,23 @@ class Run:
         if kept != lines:
             with replacing(path) as temporary:
                 temporary.write_bytes(b"".join(kept))
+
+
+def _compare_checksums(path: Path) -> None:
+    """Compare each part of a checkpoint with its CRC-32, which PyTorch writes and does not read.
+
+    Raises:
+        ValueError: one differs, or it is no such archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as parts:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
+                raise ValueError("a part of it is packed, and none is when it is written")
+            changed = parts.testzip()
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError(f"it is no archive of PyTorch: {error}") from error
+    if changed is not None:
+        raise ValueError(f"its part {changed} is not what was written")
 
 
 def expect_shape(found: Tensor, shape: Sequence[int]) -> None:

@@ -16,7 +16,7 @@ DIGEST = "sha256"
 
 
 class WeightsChangedError(ValueError):
-    """The numbers in a file are not those that were written."""
+    """The numbers in a file are not those that were written, or nothing tells whether they are."""
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
@@ -45,16 +45,18 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read tensors onto the CPU, and compare them with their digest where the file has one.
+    """Read tensors that `write_weights` wrote onto the CPU, and compare them with their digest.
 
     Raises:
-        WeightsChangedError: they are others.
+        WeightsChangedError: they are others, or the file has no digest.
         SafetensorError: it is no whole safetensors file.
         OSError: it cannot be read.
     """
     with safe_open(path, framework="pt") as file:
         written = (file.metadata() or {}).get(DIGEST)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if written is not None and written != digest_of(tensors):
+    if written is None:
+        raise WeightsChangedError(f"it has no `{DIGEST}`, by which a change would be seen")
+    if written != digest_of(tensors):
         raise WeightsChangedError("its numbers are not those that were written")
     return tensors

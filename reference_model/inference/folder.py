@@ -4,7 +4,6 @@ Everything read here may come from a stranger: JSON is bounded and validated, we
 names and shapes are compared with the description before any of them is loaded. Nothing is unpickled.
 """
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from gl10m.manifest.parquet import replacing
-from reference_model.bounded import read_bounded
+from reference_model import json_file
 from reference_model.inference.description import Description, assembled, shapes
 from reference_model.inference.model import GL10MReference, state_of
 from reference_model.metrics.observation_cost import Calibration
@@ -72,8 +70,8 @@ def save(model: GL10MReference, folder: Path) -> None:
         texts[TOWER] = model.tower.project.weight
     write_weights(folder / TEXTS, texts)
     write_weights(folder / WEIGHTS, state_of(model.parts))
-    _write_json(folder / CALIBRATION, asdict(model.calibration))
-    _write_json(folder / CONFIG, model.description.model_dump(mode="json"))
+    json_file.write_json(folder / CALIBRATION, asdict(model.calibration))
+    json_file.write_json(folder / CONFIG, model.description.model_dump(mode="json"))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -81,7 +79,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is none.
-        ModelFolderError: it is too large or no JSON object.
+        ModelFolderError: it is too large, no JSON object, or not what was written.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -89,12 +87,9 @@ def read_json(path: Path) -> dict[str, Any]:
             "`gl10m train-reference`, or one that `save_pretrained` wrote."
         )
     try:
-        value = read_bounded(path, LARGEST_JSON)
+        return json_file.read_json(path, LARGEST_JSON)
     except (ValueError, RecursionError) as error:
         raise ModelFolderError(f"{path} is no JSON of a model ({error}). Fetch the model again.") from error
-    if not isinstance(value, dict):
-        raise ModelFolderError(f"{path} holds no JSON object. Fetch the model again.")
-    return value
 
 
 def checked_tensors(path: Path, wanted: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
@@ -210,8 +205,3 @@ def first_fault(error: pydantic.ValidationError) -> str:
     """Where a description is wrong, and how; the first place of several."""
     one = error.errors()[0]
     return f"{'.'.join(str(part) for part in one['loc']) or 'as a whole'}: {one['msg']}"
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")

@@ -1,13 +1,11 @@
 """How long the rows take. Times differ from run to run, so they stand in files of their own."""
 
 import csv
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,12 +13,14 @@ from gl10m.manifest.parquet import replacing
 from gl10m.report.markdown import row, text
 from gl10m.scene.grid import TILES
 from reference_model.baselines.entry import Assets, Entry
-from reference_model.bounded import read_bounded
 from reference_model.face import Setting
+from reference_model.json_file import read_json, write_json
 from reference_model.reproduction.paper import paper_tables
 from reference_model.reproduction.record import Provenance, identity
 
 FILE, TABLE, CSV = "times.json", "times.md", "times.csv"
+TIMES = "times"
+"""The key of the list in the first of them."""
 
 ROUNDS = 3
 """Times that each clock runs; the median counts."""
@@ -116,9 +116,8 @@ def times_of(
 def read_times(folder: Path) -> list[Times]:
     """What was measured before; none where the file is not there or is damaged."""
     try:
-        told: Any = read_bounded(folder / FILE)
-        return [Times(**one) for one in told]
-    except (OSError, ValueError, TypeError, RecursionError):
+        return [Times(**one) for one in read_json(folder / FILE)[TIMES]]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return []
 
 
@@ -128,8 +127,7 @@ def write_times(folder: Path, times: Sequence[Times]) -> None:
     Raises:
         OSError: one cannot be written.
     """
-    with replacing(folder / FILE) as temporary:
-        temporary.write_text(json.dumps([asdict(one) for one in times], indent=1) + "\n", encoding="utf-8")
+    write_json(folder / FILE, {TIMES: [asdict(one) for one in times]})
     paper = _of_the_paper()
     heads = ("method", "OBR asked", "scenes", "HR tiles", "images, s", "model, s", "all, s", "paper, s")
     shown = [

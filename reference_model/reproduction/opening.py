@@ -106,6 +106,6 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
         return Run(folder).read_json(name)
     except RunDamagedError as error:
         raise RunDamagedError(
-            f"{folder / name} is damaged ({error.__cause__ or 'it holds no JSON object'}). Bring it back "
+            f"{folder / name} is damaged ({error.__cause__}). Bring it back "
             "from a copy, or train anew with another --out."
         ) from error

@@ -1,13 +1,11 @@
 """What one method reached at one cost with one seed, and where the number comes from: one JSON file each."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from gl10m.manifest.parquet import replacing
-from reference_model.bounded import read_bounded
+from reference_model.json_file import read_json, write_json
 
 MEASURED: Literal["measured"] = "measured"
 NEEDS_WEIGHTS: Literal["needs weights"] = "needs weights"
@@ -97,9 +95,7 @@ def write_record(folder: Path, record: Record) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    with replacing(folder / f"{record.name}.json") as temporary:
-        text = json.dumps(asdict(record), indent=1, sort_keys=True, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json(folder / f"{record.name}.json", asdict(record))
 
 
 def read_records(folder: Path) -> tuple[Record, ...]:
@@ -119,7 +115,7 @@ def read_record(path: Path) -> Record:
         RecordDamagedError: the file is not what was written.
     """
     try:
-        told: Any = read_bounded(path)
+        told: Any = read_json(path)
         told["metrics"] = {name: Measurement(**one) for name, one in told["metrics"].items()}
         told["provenance"] = Provenance(**told["provenance"])
         told["rows"] = tuple(told["rows"])

@@ -68,6 +68,7 @@ SUBJECTS: Sequence[str] = (
     "run_folders:FeatureCaches",
     "run_folders:Weights",
     "run_folders:ModelFolders",
+    "results:Records",
     "texts:TextTowers",
 )
 """Module and class of each, in the order of the tally."""

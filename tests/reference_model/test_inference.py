@@ -1,6 +1,5 @@
 """A trained model as a user meets it: opened, asked for a plan, handed tiles, saved, and lied to."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -23,7 +22,9 @@ from reference_model.inference.folder import ModelFolderError
 from reference_model.inference.model import GL10MReference, chosen
 from reference_model.inference.order import ground_area, tile_edges
 from reference_model.inference.pipeline import embed_scenes
+from reference_model.json_file import read_json, write_json
 from reference_model.metrics.observation_cost import Calibration
+from reference_model.weights_file import write_weights
 from tests.reference_model.trained import trained
 from tests.reference_model.worlds import World
 from tests.store.small_scenes import build
@@ -148,8 +149,7 @@ def test_a_model_with_a_published_encoder_travels_whole(tmp_path: Path, model: G
 
 
 def broken(saved: Path, **changes: object) -> None:
-    config = json.loads((saved / "config.json").read_text())
-    (saved / "config.json").write_text(json.dumps(config | changes))
+    write_json(saved / "config.json", read_json(saved / "config.json") | changes)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +178,8 @@ def test_a_description_that_lies_is_refused(saved: Path, changes: dict[str, obje
 
 def test_weights_that_lie_are_refused(saved: Path) -> None:
     whole = load_file(saved / "model.safetensors")
-    save_file(
-        whole | {"mean.mean": torch.full_like(whole["mean.mean"], torch.nan)}, saved / "model.safetensors"
+    write_weights(
+        saved / "model.safetensors", whole | {"mean.mean": torch.full_like(whole["mean.mean"], torch.nan)}
     )
     with pytest.raises(ModelFolderError, match="not finite"):
         GL10MReference.from_pretrained(saved)
@@ -204,12 +204,24 @@ def test_weights_that_lie_are_refused(saved: Path) -> None:
         ("[" * 200_000, "no JSON"),
         (" " * (1 << 20) + "{}", "at most"),
         ('{"low": 0, "high": NaN, "threshold": 0.5, "target_obr": 0.1, "obr": 0.1}', "NaN is no number"),
-        ('{"low": 0, "high": 1, "threshold": 7, "target_obr": 0.1, "obr": 0.1}', "threshold of 7"),
-        ('{"low": 0}', "is no calibration"),
+        ('{"low": 0, "high": 1, "threshold": 0.5, "target_obr": 0.1, "obr": 0.1}', "has no `sha256`"),
     ],
 )
-def test_a_threshold_that_lies_is_refused(saved: Path, content: str, words: str) -> None:
+def test_a_threshold_that_was_not_written_so_is_refused(saved: Path, content: str, words: str) -> None:
     (saved / "calibration.json").write_text(content)
+    with pytest.raises(ModelFolderError, match=words):
+        GL10MReference.from_pretrained(saved)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"low": 0, "high": 1, "threshold": 7, "target_obr": 0.1, "obr": 0.1}, "threshold of 7"),
+        ({"low": 0}, "is no calibration"),
+    ],
+)
+def test_a_threshold_that_lies_is_refused(saved: Path, content: dict[str, object], words: str) -> None:
+    write_json(saved / "calibration.json", content)
     with pytest.raises(ModelFolderError, match=words):
         GL10MReference.from_pretrained(saved)
 
@@ -247,9 +259,9 @@ def test_a_run_that_lies_about_its_sizes_is_refused_before_memory_is_taken(
     finished: Path, tmp_path: Path, part: str, sizes: dict[str, int]
 ) -> None:
     copy = spoiled(finished, tmp_path / "copy")
-    config = json.loads((copy / "config.json").read_text())
+    config = read_json(copy / "config.json")
     config["settings"]["preset"][part] |= sizes
-    (copy / "config.json").write_text(json.dumps(config))
+    write_json(copy / "config.json", config)
     with pytest.raises(ModelFolderError, match=r"tensors differ"):
         GL10MReference.from_pretrained(copy)
 

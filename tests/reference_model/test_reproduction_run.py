@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from reference_model.baselines.entry import Assets
 from reference_model.encoding import EncoderChoice
+from reference_model.json_file import read_json, write_json
 from reference_model.methods.registry import UnknownMethodError, methods
 from reference_model.reproduction import reproduce as running
 from reference_model.reproduction.bench import ForeignRecordError, bench_of, measure_all
@@ -152,7 +153,9 @@ def test_a_folder_of_another_data_set_is_refused(out: Path) -> None:
 def test_records_of_another_run_are_refused(out: Path, tmp_path: Path) -> None:
     mixed = shutil.copytree(out, tmp_path / "mixed")
     record = mixed / "records" / "ours@0.123.seed-0.json"
-    record.write_text(record.read_text().replace('"settings": "', '"settings": "0'))
+    told = read_json(record)
+    told["provenance"]["settings"] = "another"
+    write_json(record, told)
     with pytest.raises(ForeignRecordError, match="is of another run"):
         running.reproduce(ground(), mixed, Recipe(preset=QUICK), [0], say=lambda _: None, only=("ours",))
 

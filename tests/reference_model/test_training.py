@@ -1,6 +1,5 @@
 """From scenes to a result: the whole way on a small world, and what may not leak on it."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from reference_model import encoding, stages
 from reference_model.cli import table, train
@@ -18,6 +17,7 @@ from reference_model.feature_cache import extract
 from reference_model.feature_files import FeatureCacheError
 from reference_model.holdout import assign
 from reference_model.job import Job
+from reference_model.json_file import read_json, write_json
 from reference_model.metrics.observation_cost import calibrate
 from reference_model.metrics.retrieval import NoEvaluableClassError
 from reference_model.networks.encoder import EncoderParameters, SmallEncoder
@@ -30,6 +30,7 @@ from reference_model.presets import Preset
 from reference_model.run import Run, RunBusyError, RunDamagedError, RunMismatchError, open_run
 from reference_model.scenes import read_catalogue
 from reference_model.train import Ground, Recipe, open_ground, train_reference
+from reference_model.weights_file import write_weights
 from tests.reference_model.worlds import World
 from tests.store.small_scenes import build
 
@@ -74,7 +75,7 @@ def test_a_run_leaves_weights_threshold_log_and_result(finished: Path) -> None:
         *("supervision.json", "sampler.safetensors"),
         *("calibration.json", "predictor.safetensors", "model.safetensors"),
     }
-    metrics = json.loads((finished / "metrics.json").read_text())
+    metrics = read_json(finished / "metrics.json")
     rows = metrics["observations"]
     assert list(rows) == ["LR only", "full", "sparse, random", "sparse, sampler"]
     assert rows["LR only"]["OBR"] == 0
@@ -117,7 +118,7 @@ def test_a_finished_run_is_shown_not_repeated(world: World, finished: Path) -> N
     before = {path: path.stat().st_mtime_ns for path in finished.iterdir() if path.name != ".lock"}
     metrics, said = run(world, finished)
     assert said == [f"{finished} is a finished run; this is its result."]
-    assert metrics == json.loads((finished / "metrics.json").read_text())
+    assert metrics == read_json(finished / "metrics.json")
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
@@ -160,7 +161,7 @@ def test_a_run_folder_refuses_other_settings_and_a_second_process(world: World, 
     with pytest.raises(RunMismatchError, match="seed differ"):
         run(world, finished, seed=5)
     with (
-        open_run(finished, json.loads((finished / "config.json").read_text())["settings"]),
+        open_run(finished, read_json(finished / "config.json")["settings"]),
         pytest.raises(RunBusyError, match="another process"),
     ):
         run(world, finished)
@@ -181,7 +182,7 @@ def test_the_plan_needs_no_hr(world: World) -> None:
 
 def test_permuted_labels_leave_the_supervision_identical(world: World, finished: Path) -> None:
     catalogue = read_catalogue(world)
-    settings = json.loads((finished / "config.json").read_text())["settings"]
+    settings = read_json(finished / "config.json")["settings"]
     with open_run(finished, settings) as folder:
         job = Job(
             run=folder,
@@ -317,7 +318,7 @@ def test_a_data_set_on_the_disk_trains_without_a_split(tmp_path: Path) -> None:
 
 
 def test_the_table_names_cost_quality_and_chance(finished: Path) -> None:
-    shown = table(json.loads((finished / "metrics.json").read_text()) | {"preset": "tiny"})
+    shown = table(read_json(finished / "metrics.json") | {"preset": "tiny"})
     for words in (
         "LR only",
         "sparse, sampler",
@@ -350,8 +351,7 @@ def test_a_threshold_that_lies_does_not_choose_the_tiles(
 ) -> None:
     copy = shutil.copytree(finished, tmp_path / "copy")
     (copy / "metrics.json").unlink()
-    kept = json.loads((copy / "calibration.json").read_text())
-    (copy / "calibration.json").write_text(json.dumps(kept | change))
+    write_json(copy / "calibration.json", read_json(copy / "calibration.json") | change)
     with pytest.raises(RunDamagedError, match=rf"calibration\.json .*{told}"):
         run(world, copy)
 
@@ -360,6 +360,6 @@ def test_class_names_of_another_space_are_told(world: World, finished: Path, tmp
     copy = shutil.copytree(finished, tmp_path / "copy")
     (copy / "metrics.json").unlink()
     kept = load_file(copy / "texts.safetensors")
-    save_file(kept | {"embeddings": torch.zeros(5, 3)}, copy / "texts.safetensors")
+    write_weights(copy / "texts.safetensors", kept | {"embeddings": torch.zeros(5, 3)})
     with pytest.raises(RunDamagedError, match=r"texts\.safetensors .*\(5, 3\)"):
         run(world, copy)

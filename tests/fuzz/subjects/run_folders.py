@@ -17,7 +17,7 @@ from reference_model.feature_files import FeatureCacheError, FeatureFiles, alloc
 from reference_model.features import Features
 from reference_model.inference.description import Description, HeadParameters, assembled
 from reference_model.inference.folder import ModelFolderError
-from reference_model.inference.model import GL10MReference
+from reference_model.inference.model import GL10MReference, state_of
 from reference_model.job import CALIBRATION, TEXTS
 from reference_model.metrics.observation_cost import Calibration
 from reference_model.networks.checkpoint_names import CheckpointNamesError, load_published
@@ -26,10 +26,11 @@ from reference_model.networks.predictor import PredictorParameters
 from reference_model.networks.published_files import WeightsDamagedError, read_weights
 from reference_model.networks.published_table import BASE
 from reference_model.networks.sampler import SamplerParameters
+from reference_model.networks.text import TextTower
 from reference_model.networks.vision_transformer import VisionTransformer
 from reference_model.optimise import Schedule, Training
 from reference_model.pretrain import Texts
-from reference_model.run import Run, RunDamagedError, RunMismatchError, open_run
+from reference_model.run import RunDamagedError, RunMismatchError, open_run
 from reference_model.team import Team
 from reference_model.weights_file import digest_of
 from tests.fuzz.changes import STRANGE, Chance, spoiled, spoiled_json
@@ -83,7 +84,7 @@ def packed(value: Any) -> bytes:
 
 class RunFolders:
     name = "run folders"
-    vouched = False
+    vouched = True
     errors: tuple[type[Exception], ...] = (RunDamagedError, RunMismatchError)
 
     def prepare(self, folder: Path) -> None:
@@ -102,6 +103,7 @@ class RunFolders:
         self.files = {
             path.name: path.read_bytes() for path in sorted(self.folder.iterdir()) if path.stat().st_size
         }
+        self.meant = self._gone_on()
 
     def spoil(self, chance: Chance) -> Spoiled:
         name = chance.choice(sorted(self.files))
@@ -109,31 +111,31 @@ class RunFolders:
         if name.endswith(".json"):
             return Spoiled(name, spoiled_json(content, chance))
         if name.endswith(".checkpoint") and chance.random() < 0.6:
-            return Spoiled(name, packed(odd_state(self.state, chance)))
+            return Spoiled(f"forged {name}", packed(odd_state(self.state, chance)))
         return Spoiled(name, spoiled(content, chance))
 
     def read(self, spoiled: Spoiled) -> bool:
-        path = self.folder / spoiled.name
-        path.write_bytes(spoiled.content)
+        name = spoiled.name.removeprefix("forged ")
+        (self.folder / name).write_bytes(spoiled.content)
         try:
-            with open_run(self.folder, SETTINGS) as run:
-                self._go_on(run)
+            return self._gone_on() == self.meant or name != spoiled.name
         finally:
-            path.write_bytes(self.files[spoiled.name])
-        return False
+            (self.folder / name).write_bytes(self.files[name])
 
-    @staticmethod
-    def _go_on(run: Run) -> None:
-        run.load("model.safetensors", head=module())
-        run.read_as(TEXTS, Texts)
-        run.read_as(CALIBRATION, Calibration)
-        run.read_json("metrics.json")
-        under_way = training()
-        kept = run.read_checkpoint("predictor")
-        assert kept is not None
-        with run.fitting("predictor.checkpoint"):
-            under_way.go_on_from(kept)
-        under_way.take({"loss": torch.stack([one.sum() for one in under_way.trained]).sum()})
+    def _gone_on(self) -> list[object]:
+        """All that the folder says, and what the training that it holds half of makes of it."""
+        with open_run(self.folder, SETTINGS) as run:
+            head, under_way = module(), training()
+            run.load("model.safetensors", head=head)
+            texts = run.read_as(TEXTS, Texts)
+            said = [asdict(run.read_as(CALIBRATION, Calibration)), run.read_json("metrics.json")]
+            kept = run.read_checkpoint("predictor")
+            assert kept is not None
+            with run.fitting("predictor.checkpoint"):
+                under_way.go_on_from(kept)
+            under_way.take({"loss": torch.stack([one.sum() for one in under_way.trained]).sum()})
+            trained = {str(number): one for number, one in enumerate(under_way.trained)}
+            return [*said, *map(digest_of, (head.state_dict(), asdict(texts), trained)), under_way.step]
 
 
 def digest(features: Features) -> str:
@@ -231,7 +233,7 @@ class Weights:
 
 class ModelFolders:
     name = "model folders"
-    vouched = False
+    vouched = True
     errors: tuple[type[Exception], ...] = (ModelFolderError,)
 
     def prepare(self, folder: Path) -> None:
@@ -252,14 +254,12 @@ class ModelFolders:
             assembled(description),
             calibration=Calibration(low=0.0, high=1.0, threshold=0.5, target_obr=0.25, obr=0.2),
             texts=torch.zeros(2, 8),
-            tower=None,
+            tower=TextTower(8),
         ).save_pretrained(self.folder)
-        with_tower = {"embeddings": torch.zeros(2, 8), "tower.project.weight": torch.zeros(8, 1024)}
-        (self.folder / "texts.safetensors").write_bytes(save(with_tower))
         self.files = {
             path.name: path.read_bytes() for path in sorted(self.folder.iterdir()) if path.is_file()
         }
-        GL10MReference.from_pretrained(self.folder)
+        self.meant = self._said()
 
     def spoil(self, chance: Chance) -> Spoiled:
         name = chance.choice(sorted(self.files))
@@ -271,8 +271,18 @@ class ModelFolders:
         path = self.folder / spoiled.name
         path.write_bytes(spoiled.content)
         try:
-            model = GL10MReference.from_pretrained(self.folder)
-            model.plan(torch.zeros(1, 3, 268, 268, dtype=torch.uint8), obr=0.1)
+            return self._said() == self.meant
         finally:
             path.write_bytes(self.files[spoiled.name])
-        return False
+
+    def _said(self) -> list[object]:
+        model = GL10MReference.from_pretrained(self.folder)
+        chosen = model.plan(torch.zeros(1, 3, 268, 268, dtype=torch.uint8), obr=0.1)
+        assert model.tower is not None
+        tensors = {
+            "chosen": chosen,
+            "texts": model.texts,
+            **model.tower.state_dict(),
+            **state_of(model.parts),
+        }
+        return [digest_of(tensors), asdict(model.calibration), model.description]
