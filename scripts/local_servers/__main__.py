@@ -7,6 +7,7 @@ from pathlib import Path
 from types import FrameType
 
 from scripts.arguments import port
+from scripts.local_servers import nginx
 from scripts.local_servers.errors import MissingProgramError, ServerError, WorldError
 from scripts.local_servers.ports import answers
 from scripts.local_servers.running import stop
@@ -66,7 +67,7 @@ def _print_status(run: Path) -> int:
         return 1
     for server in state.servers:
         print(f"{server.name:<9} process {server.pid:<8} {'runs' if server.running else 'does not run'}")
-    up = {state.stac_url: answers(state.stac_url), state.http_url: answers(f"{state.http_url}/.ready")}
+    up = {state.stac_url: answers(state.stac_url), state.http_url: answers(f"{state.http_url}{nginx.READY}")}
     for url, answered in up.items():
         print(f"{url} {'answers' if answered else 'does not answer'}")
     return 0 if all(up.values()) and all(server.running for server in state.servers) else 1

@@ -10,6 +10,9 @@ from pathlib import Path
 from scripts.local_servers.ports import HOST
 from scripts.local_servers.tools import Tools, bare_environment
 
+READY = "/.ready"
+"""A path that answers with nothing, and of which the log tells nothing."""
+
 CONFIGURATION = """\
 {user}
 daemon off;
@@ -33,7 +36,7 @@ http {{
         listen {host}:{port};
         root "{world}";
         disable_symlinks on from=$document_root;
-        location = /.ready {{ access_log off; return 204; }}
+        location = {ready} {{ access_log off; return 204; }}
         location / {{ limit_except GET {{ deny all; }} }}
     }}
 }}
@@ -69,7 +72,7 @@ def configure(run: Path, world: Path, server: socket.socket) -> Path:
     user = f"user {pwd.getpwuid(os.geteuid()).pw_name};" if os.geteuid() == 0 else ""
     (run / "nginx-temporary").mkdir(exist_ok=True)
     port = server.getsockname()[1]
-    text = CONFIGURATION.format(user=user, run=run, world=world, host=HOST, port=port)
+    text = CONFIGURATION.format(user=user, run=run, world=world, host=HOST, port=port, ready=READY)
     (run / "nginx.conf").write_bytes(os.fsencode(text))
     return run / "nginx.conf"
 

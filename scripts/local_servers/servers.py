@@ -110,6 +110,10 @@ class LocalServers:
 
     def requests(self) -> list[nginx.Request]:
         """Requests that nginx has answered since the start, oldest first; also after `stop`."""
+        if self._running is not None:
+            # Its one worker logs a request when it has answered, which a client may have read before: once
+            # this is answered, what came before is in the log.
+            answers(f"{self.http_url}{nginx.READY}")
         return nginx.requests(self.run / "access.log")
 
     def searches(self) -> int:
@@ -146,7 +150,7 @@ class LocalServers:
             gated = tools.wrapped([*GATE, *stac.command(stac_socket)], with_parent=with_us)
             environment = stac.environment(cluster)
             running.begin("stac", gated, folder=self.run, environment=environment, sockets=(stac_socket,))
-        running.wait_for("nginx", lambda: answers(f"{self.http_url}/.ready"))
+        running.wait_for("nginx", lambda: answers(f"{self.http_url}{nginx.READY}"))
         running.wait_for("stac", lambda: answers(self.stac_url))
         running.ready()
 

@@ -32,6 +32,9 @@ from scripts.local_servers import LocalServers, Server, ServerError, State, Worl
 
 ROOT = Path(__file__).parents[2]
 REAL_CATALOGUE = Path(__file__).parents[3] / "shared/data/stac"
+HEEDING_ALL = ("env", "--default-signal=HUP")
+"""Before a command: under nohup a terminal that hangs up ends no start, and these tests may run so."""
+
 ORDER = ("nginx", "initdb", "postgres", "stac")
 COG = "imagery/naip/ca_m_3712101_ne_10_060_20220501.tif"
 
@@ -118,7 +121,7 @@ def starting(world: Path, run: Path, *, until: str) -> Iterator[tuple[subprocess
     come = ORDER[ORDER.index(until) :]
     words = [sys.executable, "-m", "scripts.local_servers", "start", "--world", str(world), "--run", str(run)]
     with subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*HEEDING_ALL, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as start:
         state = None
         while state is None or not any(server.name in come for server in state.servers):
