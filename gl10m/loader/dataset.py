@@ -224,7 +224,7 @@ class GL10MDataset(Dataset[Any]):
 
         Args:
             batch: of `gl10m.loader.collate`; its `index` says which scenes.
-            tiles: bool (B, 100), True where a tile is wanted, or numbers of tiles for each scene.
+            tiles: bool (B, 100), True where a tile is wanted, or numbers of tiles for each scene, none twice.
 
         Returns:
             The batch with these tiles instead of any before.
@@ -232,6 +232,7 @@ class GL10MDataset(Dataset[Any]):
         Raises:
             ObservationError: `tiles` has another shape, or the data set has a transform, after which a tile's
                 number may not be what it was.
+            TileChoiceError: a scene's tiles are no whole numbers, or one is named twice.
             IndexError: there is no such tile.
             FileNotFoundError: a shard is missing.
             StoreError: a shard or a tile is damaged.

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gl10m.loader import buffers
-from gl10m.store.reader import RegionReader, checked_tiles, read_images
+from gl10m.loader.choice import Numbers, numbers_of
+from gl10m.store.reader import RegionReader, read_images
 
 
 class Scene:
@@ -56,19 +55,19 @@ class Scene:
         """
         return decode(fetch([self], [[]]))[0][0]
 
-    def hr(self, tiles: Sequence[int] | NDArray[np.int64] | Tensor) -> Tensor:
+    def hr(self, tiles: Numbers) -> Tensor:
         """HR tiles: uint8 (len(tiles), 3, 268, 268), in the order asked for; no other tile is read.
 
         Args:
-            tiles: numbers in 0..99; tile = 10 * row + column, north-west first.
+            tiles: numbers in 0..99, tile = 10 * row + column, north-west first; or bool (100,).
 
         Raises:
+            TileChoiceError: these are no tiles, or one is named twice.
             IndexError: there is no such tile.
             FileNotFoundError: the shard is missing.
             StoreError: the shard or a tile is damaged.
         """
-        numbers = checked_tiles(tiles.tolist() if isinstance(tiles, Tensor) else tiles)
-        return decode(fetch([self], [numbers], lr=False))[1]
+        return decode(fetch([self], [numbers_of(tiles)], lr=False))[1]
 
     def tile_labels(self) -> Tensor:
         """Bool (100, N): which classes meet which tile. No image is read."""

@@ -155,11 +155,15 @@ class GL10MStream(IterableDataset[Any]):
         is of one worker of several, as `torchdata`'s StatefulDataLoader keeps them.
 
         Raises:
-            StreamStateError: the state is of another data set, seed, shuffle or share, or of one of several
-                workers and loaded elsewhere.
+            StreamStateError: it is no state of a stream, or of another data set, seed, shuffle or share, or
+                of one of several workers and loaded elsewhere.
         """
         worker = get_worker_info()
         workers = worker.num_workers if worker else 0
+        if missing := sorted(self.state_dict().keys() - state.keys()):
+            raise StreamStateError(
+                f"a state is what `state_dict` gave; this has no {', '.join(missing)}. Load one of those."
+            )
         if state["order"] != self.order.fingerprint:
             raise StreamStateError(
                 "the state is of a stream with other scenes, seed, shuffle, buffer or uneven. Open the "

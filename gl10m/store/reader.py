@@ -312,14 +312,20 @@ def checked_tiles(tiles: Iterable[SupportsIndex]) -> list[int]:
     """Tile numbers as plain integers.
 
     Raises:
-        TypeError: one is no integer.
+        TypeError: one is no integer; True and False are none.
         IndexError: one is not in 0..99.
     """
-    numbers = [operator.index(tile) for tile in tiles]
+    numbers = [_integer(tile) for tile in tiles]
     wrong = [number for number in numbers if not 0 <= number < TILES]
     if wrong:
         raise IndexError(f"a scene has tiles 0..{TILES - 1}; asked for {', '.join(map(str, wrong))}")
     return numbers
+
+
+def _integer(tile: SupportsIndex) -> int:
+    if isinstance(tile, bool):
+        raise TypeError(f"{tile} is no number of a tile")
+    return operator.index(tile)
 
 
 def read_images(source: ByteSource, ranges: Sequence[ByteRange]) -> list[memoryview]:

@@ -12,7 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 
 from gl10m.loader import BatchLoader, GL10MDataset, RandomSymmetry, collate, scatter
 from gl10m.loader.batches import PinnedMemoryError
-from gl10m.loader.choice import ObservationError
+from gl10m.loader.choice import ObservationError, TileChoiceError
 from gl10m.store.byte_source import ByteRange, Content
 from tests.loader.test_dataset import odd_tiles, seen
 from tests.store.small_scenes import build
@@ -139,6 +139,9 @@ def test_what_names_no_tiles_of_the_batch_is_refused(root: Path) -> None:
     batch = collate(dataset.__getitems__([3, 1]))
     with pytest.raises(ObservationError, match=r"shape \(2, 100\)"):
         dataset.observe(batch, torch.zeros(2, 99, dtype=torch.bool))
+    for mask in (torch.zeros(2, 100, dtype=torch.uint8), torch.ones(2, 100, dtype=torch.int64)):
+        with pytest.raises(TileChoiceError, match="named 100 times"):
+            dataset.observe(batch, mask)
     with pytest.raises(ObservationError, match="2 scenes; got tiles of 1"):
         dataset.observe(batch, [[1]])
     with pytest.raises(IndexError, match="asked for 100"):

@@ -88,6 +88,9 @@ def test_manifest_columns_join_the_sample(root: Path) -> None:
         ([99, 0], [99, 0]),
         (np.array([5]), [5]),
         (odd_tiles, [1, 3]),
+        (torch.arange(100) % 40 == 7, [7, 47, 87]),
+        (np.arange(100) > 97, [98, 99]),
+        (lambda *_: torch.arange(100) == 5, [5]),
     ],
 )
 def test_tiles_are_read_as_asked(root: Path, tiles: Any, expected: list[int]) -> None:  # noqa: ANN401 - of any kind
@@ -222,6 +225,27 @@ def test_errors_say_what_there_is(root: Path, tmp_path: Path) -> None:
 def test_what_chooses_no_tiles_is_refused(root: Path, tiles: Any) -> None:  # noqa: ANN401 - wrong on purpose
     with pytest.raises(TileChoiceError, match=r"all|draw"):
         GL10MDataset(root, tiles=tiles)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "words"),
+    [
+        (torch.zeros(100, dtype=torch.uint8), r"0 is named 100 times.* call \.bool\(\)"),
+        (np.ones(100, int), "1 is named 100 times"),
+        (torch.zeros(99, dtype=torch.bool), r"shape \(100,\); got \(99,\)"),
+        ([True, False], "True is no number of a tile"),
+        (torch.zeros(100), "float"),
+        ([3, 3], "3 is named 2 times"),
+    ],
+)
+def test_a_mask_is_bool_and_a_tile_is_bought_once(root: Path, tiles: Any, words: str) -> None:  # noqa: ANN401
+    scene = GL10MDataset(root).scene(0)
+    with pytest.raises(TileChoiceError, match=words):
+        scene.hr(tiles)
+    with pytest.raises(TileChoiceError, match=words):
+        GL10MDataset(root, tiles=tiles)
+    with pytest.raises(TileChoiceError, match=words):
+        GL10MDataset(root, tiles=lambda *_: tiles)[0]
 
 
 def test_a_split_before_gl10m_split_is_refused(tmp_path: Path) -> None:

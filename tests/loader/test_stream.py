@@ -171,6 +171,8 @@ def test_a_loop_that_was_left_begins_anew(make: Make) -> None:
 
 def test_states_of_other_streams_are_refused(make: Make) -> None:
     state = make().state_dict()
+    with pytest.raises(StreamStateError, match="this has no batch_size, epoch, order"):
+        make().load_state_dict({"x": 1})
     with pytest.raises(StreamStateError, match="other scenes, seed"):
         make(seed=1).load_state_dict(state)
     with pytest.raises(StreamStateError, match="one of 2 workers"):
