@@ -44,7 +44,7 @@ def trained_encoder(job: Job) -> tuple[SmallEncoder, Texts]:
     """Train the small encoder on the Base labels of the training scenes; returned frozen."""
     run, preset = job.run, job.preset
     encoder = SmallEncoder(preset.encoder)
-    if job.team.leads and not (run.finished("encoder", ENCODER) and run.has(TEXTS)):
+    if job.team.leads and not (run.finished("encoder", ENCODER) and run.has(TEXTS) and run.has(TOWER)):
         with seeded(job.seed, "encoder") as generator:
             encoder, tower, texts = pretrain(
                 job.scenes,
@@ -55,7 +55,6 @@ def trained_encoder(job: Job) -> tuple[SmallEncoder, Texts]:
                 generator=generator,
                 journal=run,
             )
-        job.note_classes()
         run.write_weights(TOWER, tower.state_dict())
         run.write_weights(TEXTS, asdict(texts))
         run.write_weights(ENCODER, encoder.state_dict())
@@ -89,7 +88,6 @@ def embedded_names(job: Job, encoder: PublishedEncoder, folder: Path | None) -> 
         folder: of the text tower; looked for on this machine if None.
     """
     if job.team.leads and not job.run.has(TEXTS):
-        job.note_classes()
         names = job.catalogue.class_names
         if encoder.published.texts_within:
             words = embed_names_within(names, encoder, folder)

@@ -4,6 +4,7 @@ A scene is in a cache when its checksum fits. So one that was cut off is told fr
 disk has left of a scene is not taken for it, and no list of what is done can disagree with the arrays.
 """
 
+import os
 import shutil
 import tokenize
 from collections.abc import Iterable, Mapping
@@ -86,12 +87,29 @@ class FeatureFiles:
 
 
 def allocate(folder: Path, made_from: Mapping[str, object], layout: Layout) -> None:
-    """Begin a cache that holds no scene yet, in place of whatever is there."""
+    """Begin a cache that holds no scene yet, in place of whatever is there.
+
+    Raises:
+        OSError: the disk has no room for it.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     scenes = next(iter(layout.values()))[1][:1]
     for name, (kind, shape) in {**layout, CHECKSUMS: ("uint32", scenes)}.items():
-        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.dtype(kind), shape).flush()
+        path = folder / f"{name}.npy"
+        np.lib.format.open_memmap(path, "w+", np.dtype(kind), shape).flush()
+        # Now, since a full disk under a mapping is a SIGBUS: the process would end without a word.
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                raise OSError(
+                    error.errno,
+                    f"{error.strerror}: {path.name} of the features of {scenes[0]:,} scenes takes {size:,} "
+                    "bytes. Make room and run the same command again",
+                    str(path),
+                ) from error
     write_json(folder / DESCRIPTION, made_from)
 
 

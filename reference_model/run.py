@@ -42,6 +42,11 @@ class RunDamagedError(ValueError):
     """A file of the run folder cannot be read."""
 
 
+OF_A_RUN = ("*.safetensors", "*.checkpoint", "*.json", "features")
+"""What a run folder holds beside its settings."""
+
+_RESTORE = "Bring it back from a copy, or train anew with another --out."
+
 _LONGEST = 200  # characters of another library's message
 
 _Kind = TypeVar("_Kind")
@@ -121,9 +126,20 @@ class Run:
             ) from error
 
     def write_checkpoint(self, stage: str, state: Mapping[str, Any]) -> None:
-        """Keep the state of an unfinished stage, in the place of what was kept before."""
-        with replacing(self.folder / f"{stage}.checkpoint") as temporary:
-            torch.save(dict(state), temporary)
+        """Keep the state of an unfinished stage, in the place of what was kept before.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path = self.folder / f"{stage}.checkpoint"
+        with replacing(path) as temporary:
+            try:
+                torch.save(dict(state), temporary)
+            except RuntimeError as error:  # PyTorch tells of its position in the file, and of no disk
+                raise OSError(
+                    f"{path} cannot be written: the disk is full, or fails ({error}). Make room, and run the "
+                    "same command again: it goes on."
+                ) from error
 
     def read_checkpoint(self, stage: str) -> dict[str, Any] | None:
         """The state of an unfinished stage, None where there is none. Only tensors and plain values are read.
@@ -190,8 +206,10 @@ def _compare_checksums(path: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as parts:
-            if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
-                raise ValueError("a part of it is packed, and none is when it is written")
+            # An attribute makes PyTorch's reader, but not zipfile, take a part for a folder, which is empty.
+            odd = (one.compress_type != zipfile.ZIP_STORED or one.external_attr for one in parts.infolist())
+            if any(odd):
+                raise ValueError("a part of it is packed or a folder, and none is when it is written")
             changed = parts.testzip()
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise ValueError(f"it is no archive of PyTorch: {error}") from error
@@ -209,6 +227,33 @@ def expect_shape(found: Tensor, shape: Sequence[int]) -> None:
         raise ValueError(f"a tensor of it has the shape {tuple(found.shape)}, and {tuple(shape)} was written")
 
 
+def settings_of(folder: Path) -> dict[str, Any]:
+    """The settings of a run folder, as in its config.json.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        RunDamagedError: it is not what was written. The words are not those of other files, which may be
+            deleted: this one alone tells what they belong to.
+    """
+    found = read_settled(folder, CONFIGURATION).get("settings")
+    if not isinstance(found, dict):
+        raise RunDamagedError(f"{folder / CONFIGURATION} holds no settings. {_RESTORE}")
+    return found
+
+
+def read_settled(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON file that says what a run is; to delete it, as others may be, would lose the run.
+
+    Raises:
+        FileNotFoundError: there is none.
+        RunDamagedError: it is not what was written.
+    """
+    try:
+        return Run(folder).read_json(name)
+    except RunDamagedError as error:
+        raise RunDamagedError(f"{folder / name} is damaged ({error.__cause__}). {_RESTORE}") from error
+
+
 @contextlib.contextmanager
 def open_run(folder: Path, settings: Mapping[str, Any]) -> Iterator[Run]:
     """Open a run folder for one process, or make it.
@@ -220,6 +265,7 @@ def open_run(folder: Path, settings: Mapping[str, Any]) -> Iterator[Run]:
     Raises:
         RunMismatchError: the folder holds another run.
         RunBusyError: another process has it open.
+        RunDamagedError: its settings are damaged, or gone while other files stand.
         OSError: it cannot be written.
     """
     _give_back_memory()
@@ -242,13 +288,11 @@ def open_run(folder: Path, settings: Mapping[str, Any]) -> Iterator[Run]:
         run = Run(folder)
         wanted = json.loads(json.dumps(settings))
         if run.has(CONFIGURATION):
-            found = run.read_json(CONFIGURATION).get("settings", {})
-            if not isinstance(found, dict):
-                raise RunDamagedError(
-                    f"{folder / CONFIGURATION} holds no table of settings. Delete the run folder, or restore "
-                    "the file."
-                )
-            _must_match(folder, found, wanted)
+            _must_match(folder, settings_of(folder), wanted)
+        elif any(True for kind in OF_A_RUN for _ in folder.glob(kind)):
+            raise RunDamagedError(
+                f"{folder} holds files of a run, and no {CONFIGURATION} that tells of which. {_RESTORE}"
+            )
         else:
             run.write_json(CONFIGURATION, {"settings": wanted, "made_with": made_with()})
         try:

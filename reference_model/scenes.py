@@ -80,6 +80,9 @@ class Catalogue:
 
     class_names: tuple[str, ...]
 
+    images: str = ""
+    """`GL10MDataset.checksum`, which tells their pixels from others; empty for scenes that are drawn."""
+
     novel: tuple[int, ...] = ()
     """Ids of the classes that no stage of training learns of, neither their names nor their labels; held-out
     scenes are ranked for them all the same (Table 1)."""
@@ -109,8 +112,9 @@ class Catalogue:
         return self.tile_labels[rows][..., self.base]
 
     def digest(self) -> str:
-        """SHA-256, hexadecimal, of names, places, labels and Novel classes: the data set a run belongs to."""
+        """SHA-256, hexadecimal, of names, places, labels, Novel classes and pixels: the data set of a run."""
         state = hashlib.sha256("\n".join((*self.scene_ids, *self.class_names)).encode())
+        state.update(self.images.encode())
         state.update(np.array(self.novel, dtype=np.int64).tobytes())
         for array in (self.bounds, np.packbits(self.tile_labels.numpy()), np.packbits(self.labels.numpy())):
             state.update(np.ascontiguousarray(array).tobytes())
@@ -155,7 +159,7 @@ def _novel_ids(names: tuple[str, ...], novel: Collection[str] | None) -> tuple[i
     return tuple(place for place, name in enumerate(names) if name in novel)
 
 
-def open_scenes(root: Place) -> Scenes:
+def open_scenes(root: Place) -> gl10m.GL10MDataset:
     """Open all scenes of a built data set, whatever their split.
 
     Args:

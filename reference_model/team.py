@@ -8,6 +8,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -16,6 +17,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from reference_model.networks.compiling import compile_blocks
+
+PATIENCE = timedelta(days=7)
+"""How long the others wait while one trains what cannot be shared; torchrun ends all when one has failed."""
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -94,7 +98,7 @@ def team(device: str, *, compiled: bool = False) -> Iterator[Team]:
     if size == 1:
         yield Team(device=place, compiled=compiled)
         return
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
     try:
         yield Team(dist.get_rank(), size, place, compiled)
     finally:

@@ -4,8 +4,9 @@ encoder -> features -> sampler -> threshold -> predictor (stage I) -> predictor 
 """
 
 import contextlib
+import hashlib
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,18 @@ from reference_model.encoding import EncoderChoice
 from reference_model.evaluate import Model, Trial, evaluate
 from reference_model.features import Features
 from reference_model.holdout import assign
-from reference_model.job import Job, Say
+from reference_model.job import (
+    CALIBRATION,
+    CLASSES,
+    ENCODER,
+    MODEL,
+    PREDICTOR,
+    SAMPLER,
+    TEXTS,
+    TOWER,
+    Job,
+    Say,
+)
 from reference_model.metrics.observation_cost import DEFAULT_OBR
 from reference_model.metrics.retrieval import require_positives
 from reference_model.networks.encoder import SMALL, Backbone
@@ -29,6 +41,7 @@ from reference_model.run import Run, open_run
 from reference_model.scenes import Catalogue, Scenes, open_scenes, read_catalogue, read_splits
 from reference_model.team import Team, team
 from reference_model.trained import trained_model
+from reference_model.weights_file import digest_of
 
 METRICS = "metrics.json"
 """The result; a run that has it is finished."""
@@ -81,7 +94,7 @@ def open_ground(root: Place, novel: Collection[str] | None = None) -> Ground:
         NovelClassError: it has no such class, or no other.
     """
     scenes = open_scenes(root)
-    catalogue = read_catalogue(scenes, novel)
+    catalogue = replace(read_catalogue(scenes, novel), images=scenes.checksum())
     splits = read_splits(root, catalogue.scene_ids)
     return Ground(scenes=scenes, catalogue=catalogue, splits=splits, root=root)
 
@@ -107,8 +120,12 @@ def train_reference(ground: Ground, out: Path, recipe: Recipe, seed: int, say: S
     """
     with opened_job(ground, out, recipe, seed) as (job, published):
         if job.run.has(METRICS):
-            say(f"{out} is a finished run; this is its result.")
-            return job.run.read_json(METRICS)
+            lost = lost_files(job.run, recipe.encoder.name)
+            job.team.wait()  # all have looked before one makes anything
+            if not lost:
+                say(f"{out} is a finished run; this is its result.")
+                return job.run.read_json(METRICS)
+            say(f"{out} was finished and has lost {', '.join(lost)}: made anew")
         say(
             f"{len(job.roles.train)} scenes to train on, {len(job.roles.val)} for the threshold, "
             f"{len(job.roles.test)} held out"
@@ -118,6 +135,17 @@ def train_reference(ground: Ground, out: Path, recipe: Recipe, seed: int, say: S
             job.run.write_json(METRICS, metrics)
         job.team.wait()
         return metrics
+
+
+def lost_files(run: Run, encoder: str) -> list[str]:
+    """The files of a finished run that are gone from its folder.
+
+    Args:
+        run: the run folder.
+        encoder: its name, as in `EncoderChoice`.
+    """
+    own = (ENCODER, TOWER) if encoder == SMALL else ()
+    return [name for name in (*own, TEXTS, SAMPLER, CALIBRATION, PREDICTOR, MODEL) if not run.has(name)]
 
 
 @contextlib.contextmanager
@@ -139,8 +167,10 @@ def opened_job(
         "target_obr": recipe.target_obr,
         "encoder": choice.name,
         "scenes": catalogue.digest(),
-        "splits": ground.splits,
+        "splits": hashlib.sha256("\n".join(ground.splits).encode()).hexdigest(),
     }
+    if published is not None:
+        settings["weights"] = digest_of(published.state_dict())
     with (
         team(recipe.device, compiled=recipe.compiled) as members,
         threads(recipe.preset.threads),
@@ -156,6 +186,9 @@ def opened_job(
             roles=roles,
             team=members,
         )
+        if members.leads and not run.has(CLASSES):
+            job.note_classes()
+        members.wait()
         yield job, published
 
 

@@ -226,6 +226,10 @@ class RegionReader:
         # The columns of the index are mapped anew by whoever unpickles.
         return functools.partial(RegionReader, verify=self._verify), (self.index, self.source)
 
+    def checksums(self, row: int) -> NDArray[np.uint32]:
+        """CRC-32 of a scene's encoded LR image, then of each of its tiles, as the index has them: (101,)."""
+        return np.asarray(self._crc32[row], np.uint32)
+
     def _compare(self, row: int, images: Sequence[int | None], contents: Sequence[memoryview]) -> None:
         written = self._crc32[row].tolist()
         for image, content in zip(images, contents, strict=True):

@@ -19,6 +19,7 @@ from reference_model.inference.description import Description, assembled, shapes
 from reference_model.inference.model import GL10MReference, state_of
 from reference_model.metrics.observation_cost import Calibration
 from reference_model.networks.text import BUCKETS, TextTower
+from reference_model.run import LOG
 from reference_model.weights_file import WeightsChangedError, read_weights, write_weights
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -64,6 +65,11 @@ def refuse_weights(folder: Path, weights: Path | None) -> None:
 
 def save(model: GL10MReference, folder: Path) -> None:
     """Write a model; see `GL10MReference.save_pretrained`."""
+    if (folder / LOG).exists():
+        raise ModelFolderError(
+            f"a model is saved into a folder of its own; {folder} is that of a run, whose files it would "
+            "replace. Name another folder."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     texts = {EMBEDDINGS: model.texts}
     if model.tower is not None:

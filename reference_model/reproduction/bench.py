@@ -13,7 +13,6 @@ from reference_model.methods.registry import methods, outcomes
 from reference_model.networks.published import ENCODERS
 from reference_model.networks.published_files import LegacyCheckpointError, WeightsNotFoundError
 from reference_model.reproduction.measure import Gallery, outcome
-from reference_model.reproduction.opening import settings_of
 from reference_model.reproduction.provenance import provenance
 from reference_model.reproduction.record import (
     MEASURED,
@@ -27,6 +26,7 @@ from reference_model.reproduction.record import (
     write_record,
 )
 from reference_model.reproduction.trials import Trial
+from reference_model.run import settings_of
 
 
 class ForeignRecordError(ValueError):

@@ -3,13 +3,18 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from reference_model.encoding import EncoderChoice
 from reference_model.face import Setting
 from reference_model.job import CLASSES, Say
 from reference_model.presets import PRESETS
-from reference_model.run import CONFIGURATION, Run, RunDamagedError, RunMismatchError
+from reference_model.run import (
+    CONFIGURATION,
+    RunDamagedError,
+    RunMismatchError,
+    read_settled,
+    settings_of,
+)
 from reference_model.train import Ground, Recipe, encoded, opened_job
 
 
@@ -82,30 +87,7 @@ def novel_of(folder: Path) -> tuple[str, ...]:
     Raises:
         RunDamagedError: the run's list of classes cannot be read.
     """
-    novel = _read(folder, CLASSES).get("novel")
+    novel = read_settled(folder, CLASSES).get("novel")
     if not isinstance(novel, list) or not all(isinstance(name, str) for name in novel):
         raise RunDamagedError(f"{folder / CLASSES} names no Novel classes. Train anew with --out.")
     return tuple(novel)
-
-
-def settings_of(folder: Path) -> dict[str, Any]:
-    """The settings of a run folder, as in its config.json.
-
-    Raises:
-        RunDamagedError: they cannot be read.
-    """
-    found = _read(folder, CONFIGURATION).get("settings")
-    if not isinstance(found, dict):
-        raise RunDamagedError(f"{folder / CONFIGURATION} holds no settings. Train anew with --out.")
-    return found
-
-
-def _read(folder: Path, name: str) -> dict[str, Any]:
-    """A file that says what a run was; to delete it, as a run that trains may, would lose the run."""
-    try:
-        return Run(folder).read_json(name)
-    except RunDamagedError as error:
-        raise RunDamagedError(
-            f"{folder / name} is damaged ({error.__cause__}). Bring it back "
-            "from a copy, or train anew with another --out."
-        ) from error

@@ -5,6 +5,7 @@ and pages are made anew from the records and the weights, so that a run that was
 not.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from reference_model.reproduction.record import FOLDER, MEASURED, identity, read
 from reference_model.reproduction.rows import completions_of
 from reference_model.reproduction.trials import Trial, trials
 from reference_model.run import Run
-from reference_model.train import METRICS, Ground, Recipe
+from reference_model.train import METRICS, Ground, Recipe, lost_files
 
 SEEDS = "seeds"
 """Folder of the run folders, one a seed."""
@@ -42,7 +43,11 @@ class NoModelError(ValueError):
 
 
 class UnfinishedRunError(FileNotFoundError):
-    """A run folder has no result yet."""
+    """A run folder has no result yet, or has lost what it came from."""
+
+
+class ManyProcessesError(RuntimeError):
+    """Several processes were started for what one does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +88,11 @@ def reproduce(
         TooFewScenesError: the data set is too small.
         NoEvaluableClassError: no class has a positive among the held-out scenes.
         NoModelError: other data sets are to be recognised with an encoder of another package.
+        ManyProcessesError: torchrun has started several.
         OSError: `out` cannot be written.
     """
     beside = outside or Outside()
+    _refuse_many_processes(out)
     _check_recognition(beside.folders, recipe)
     todo = [trial for trial in trials() if only is None or trial.method in only]
     for number, seed in enumerate(seeds):
@@ -131,10 +138,16 @@ def evaluate_run(
         NoModelError: as of `reproduce`.
         OSError: `out` cannot be written.
     """
+    _refuse_many_processes(out)
     _check_recognition((outside or Outside()).folders, recipe)
     if not Run(run).has(METRICS):
         raise UnfinishedRunError(
             f"{run} is no finished run: it has no {METRICS}. Go on with `gl10m train-reference --out {run}`."
+        )
+    if lost := lost_files(Run(run), recipe.encoder.name):
+        raise UnfinishedRunError(
+            f"{run} has lost {', '.join(lost)}, and nothing is trained here. `gl10m train-reference --out "
+            f"{run}` makes them anew."
         )
     beside, known = outside or Outside(), methods()
     todo = [trial for trial in trials() if trial.method in known and trained_already(known[trial.method])]
@@ -143,6 +156,15 @@ def evaluate_run(
         measure_all(bench, todo)
         _recognise(bench, beside.folders, recipe)
         return _published(bench, ground, out, seeds=[seed], todo=todo, completions={})
+
+
+def _refuse_many_processes(out: Path) -> None:
+    """Refuse torchrun: rows, tables and figures are made by one process."""
+    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise ManyProcessesError(
+            f"rows are measured by one process; torchrun has started {processes}. Train each seed under "
+            f"torchrun with `gl10m train-reference --out {out / SEEDS}/SEED`, and come back without it."
+        )
 
 
 def _check_recognition(folders: zero_shot.Folders, recipe: Recipe) -> None:

@@ -226,6 +226,14 @@ def test_a_threshold_that_lies_is_refused(saved: Path, content: dict[str, object
         GL10MReference.from_pretrained(saved)
 
 
+def test_a_model_is_not_saved_over_a_run(finished: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    model = GL10MReference.from_pretrained(copy)
+    with pytest.raises(ModelFolderError, match=r"folder of its own; .* Name another folder"):
+        model.save_pretrained(copy)
+    assert (copy / "config.json").read_bytes() == (finished / "config.json").read_bytes()
+
+
 def test_a_run_that_has_not_finished_is_no_model(finished: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(finished, tmp_path / "copy", ignore=shutil.ignore_patterns("features"))
     (copy / "sampler.safetensors").unlink()

@@ -150,6 +150,22 @@ def test_a_folder_of_another_data_set_is_refused(out: Path) -> None:
         running.reproduce(ground(21), out, Recipe(preset=QUICK), [0], say=lambda _: None)
 
 
+def test_torchrun_is_told_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(running.ManyProcessesError, match=r"started 2\. Train each seed under torchrun with"):
+        running.reproduce(ground(), tmp_path, Recipe(preset=QUICK), [0], say=lambda _: None)
+
+
+def test_an_evaluation_trains_nothing_that_was_lost(out: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(out / "seeds" / "0", tmp_path / "run")
+    write_json(run / "metrics.json", {})
+    (run / "sampler.safetensors").unlink()
+    with pytest.raises(
+        running.UnfinishedRunError, match=r"has lost sampler\.safetensors, and nothing is trained"
+    ):
+        running.evaluate_run(ground(), run, tmp_path / "shown", Recipe(preset=QUICK), 0, say=lambda _: None)
+
+
 def test_records_of_another_run_are_refused(out: Path, tmp_path: Path) -> None:
     mixed = shutil.copytree(out, tmp_path / "mixed")
     record = mixed / "records" / "ours@0.123.seed-0.json"

@@ -1,5 +1,6 @@
 """From scenes to a result: the whole way on a small world, and what may not leak on it."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,11 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from gl10m import GL10MDataset
 from reference_model import encoding, stages
 from reference_model.cli import table, train
 from reference_model.feature_cache import extract
-from reference_model.feature_files import FeatureCacheError
+from reference_model.feature_files import FeatureCacheError, allocate
 from reference_model.holdout import assign
 from reference_model.job import Job
 from reference_model.json_file import read_json, write_json
@@ -155,6 +157,56 @@ def test_a_cache_that_was_finished_is_not_made_again(world: World, finished: Pat
     before = {path.name: path.stat().st_mtime_ns for path in (finished / "features").iterdir()}
     run(world, copy)
     assert {path.name: path.stat().st_mtime_ns for path in (copy / "features").iterdir()} == before
+
+
+@pytest.mark.parametrize("lost", ["sampler.safetensors", "text_tower.safetensors", "classes.json"])
+def test_what_a_finished_run_has_lost_is_made_anew(
+    world: World, finished: Path, tmp_path: Path, lost: str
+) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    (copy / lost).unlink()
+    run(world, copy)
+    assert (copy / lost).read_bytes() == (finished / lost).read_bytes()
+    assert (copy / "metrics.json").read_bytes() == (finished / "metrics.json").read_bytes()
+
+
+def test_a_run_without_its_settings_is_not_taken_for_another(
+    world: World, finished: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    (copy / "config.json").unlink()
+    with pytest.raises(RunDamagedError, match=r"no config\.json that tells of which\. Bring it back"):
+        run(world, copy, seed=5)
+    (copy / "config.json").write_text("{}")
+    with pytest.raises(RunDamagedError, match=r"config\.json is damaged .*Bring it back"):
+        run(world, copy)
+
+
+def test_other_pixels_are_another_data_set(tmp_path: Path) -> None:
+    first, second = build(tmp_path / "first", CA=2), build(tmp_path / "second", CA=3)
+    ground = open_ground(first)
+    assert ground.catalogue.images == GL10MDataset(first).checksum() != GL10MDataset(second).checksum()
+    repainted = replace(ground.catalogue, images=GL10MDataset(second).checksum())
+    assert repainted.digest() != ground.catalogue.digest()
+
+
+def test_a_part_of_a_checkpoint_that_became_a_folder_is_told(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.write_checkpoint("encoder", {"weights": torch.arange(8.0)})
+    path = tmp_path / "encoder.checkpoint"
+    content = path.read_bytes()
+    for entry in re.finditer(rb"PK\x01\x02", content):
+        spoiled = bytearray(content)
+        spoiled[entry.start() + 38] ^= 0x10  # the attribute "directory"
+        path.write_bytes(spoiled)
+        with pytest.raises(RunDamagedError, match="packed or a folder"):
+            run.read_checkpoint("encoder")
+
+
+def test_a_cache_takes_its_room_when_it_is_begun(tmp_path: Path) -> None:
+    allocate(tmp_path / "cache", {}, {"hr": ("float16", (3, 100, 700))})
+    for path in (tmp_path / "cache").glob("*.npy"):
+        assert path.stat().st_blocks * 512 >= path.stat().st_size
 
 
 def test_a_run_folder_refuses_other_settings_and_a_second_process(world: World, finished: Path) -> None:
