@@ -42,7 +42,7 @@ class RunDamagedError(ValueError):
     """A file of the run folder cannot be read."""
 
 
-OF_A_RUN = ("*.safetensors", "*.checkpoint", "*.json", "features")
+OF_A_RUN = ("*.safetensors", "*.checkpoint", "calibration.json", "metrics.json", "features")
 """What a run folder holds beside its settings."""
 
 _RESTORE = "Bring it back from a copy, or train anew with another --out."
