@@ -20,6 +20,7 @@ from reference_model.reproduction import clock, zero_shot
 from reference_model.reproduction.bench import Bench, bench_of, measure_all
 from reference_model.reproduction.counts import counted
 from reference_model.reproduction.opening import opened_setting
+from reference_model.reproduction.outside_files import note_files
 from reference_model.reproduction.parts import Completion
 from reference_model.reproduction.publish import TABLES, publish
 from reference_model.reproduction.record import FOLDER, MEASURED, identity, read_record, write_record
@@ -84,7 +85,7 @@ def reproduce(
 
     Raises:
         RunMismatchError: `out` holds a run of other settings or of another data set.
-        ForeignRecordError: so do its records.
+        ForeignRecordError: so do its records, or they are of other files from outside.
         TooFewScenesError: the data set is too small.
         NoEvaluableClassError: no class has a positive among the held-out scenes.
         NoModelError: other data sets are to be recognised with an encoder of another package.
@@ -94,6 +95,7 @@ def reproduce(
     beside = outside or Outside()
     _refuse_many_processes(out)
     _check_recognition(beside.folders, recipe)
+    note_files(out / FOLDER, beside.assets)
     todo = [trial for trial in trials() if only is None or trial.method in only]
     for number, seed in enumerate(seeds):
         say(f"seed {seed}: {number + 1} of {len(seeds)}")
@@ -150,6 +152,7 @@ def evaluate_run(
             f"{run}` makes them anew."
         )
     beside, known = outside or Outside(), methods()
+    note_files(out / FOLDER, beside.assets)
     todo = [trial for trial in trials() if trial.method in known and trained_already(known[trial.method])]
     with opened_setting(ground, run, recipe, seed, _silent) as setting:
         bench = bench_of(setting, out / FOLDER, beside.assets, say)
