@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from pipelines.class_cli import classes
 
 HEAVY = {
     "torch",
@@ -142,6 +145,19 @@ def test_bad_input_is_one_line_with_a_remedy(tmp_path: Path, arguments: list[str
     assert "Traceback" not in ended.stderr
     lines = [line for line in ended.stderr.splitlines() if line.startswith("gl10m:")]
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["natural=water", "natural=wood"], "an object has each key once; got natural=water, natural=wood"),
+        (["natural=water", "--area", "nan"], "'nan' is no number"),
+    ],
+)
+def test_what_no_object_has_is_not_explained(asked: list[str], said: str) -> None:
+    ended = CliRunner().invoke(classes, ["explain", *asked])
+    assert ended.exit_code == 2
+    assert said in " ".join(ended.output.split())
 
 
 def test_each_fault_of_a_class_map_is_a_line_of_its_own(tmp_path: Path) -> None:
