@@ -18,8 +18,10 @@ def test_the_example_buys_tiles_and_finds_scenes(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert "98 of 800 tiles bought" in ended.stdout
     assert "Golf course: CA-w10" in ended.stdout
-    nowhere = [sys.executable, EXAMPLE, root, tmp_path / "nowhere"]
-    ended = subprocess.run(nowhere, capture_output=True, text=True, check=False)
+    nowhere = tmp_path / "nowhere"
+    ended = subprocess.run(
+        [sys.executable, EXAMPLE, root, nowhere], capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
     assert "nowhere" in line
