@@ -5,6 +5,7 @@ gl10m split --root demo --by random
 python examples/classifier.py demo
 """
 
+import argparse
 import sys
 
 import torch
@@ -68,4 +69,15 @@ def main(root: str, epochs: int = 5) -> float:
 
 
 if __name__ == "__main__":
-    print(f"mAP on val: {main(sys.argv[1]):.3f}")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "root", help="data set with scenes in train and val; --by state gives CA and TX no val"
+    )
+    parser.add_argument("--epochs", type=int, default=5, help="passes over train (default: 5)")
+    asked = parser.parse_args()
+    try:
+        print(f"mAP on val: {main(asked.root, asked.epochs):.3f}")
+    except (OSError, ValueError) as error:  # of gl10m: what was found, and the remedy
+        sys.exit(f"{parser.prog}: {error}")

@@ -5,6 +5,7 @@ gl10m train-reference --preset tiny --root demo
 python examples/observe.py demo demo/runs/tiny-0
 """
 
+import argparse
 import sys
 
 from gl10m import GL10MDataset
@@ -32,4 +33,14 @@ def main(root: str, run: str, obr: float = 0.123) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("root", help="data set, split or not")
+    parser.add_argument("run", help="run of `gl10m train-reference`, or folder of `save_pretrained`")
+    parser.add_argument("--obr", type=float, default=0.123, help="share of tiles to buy (default: 0.123)")
+    asked = parser.parse_args()
+    try:
+        main(asked.root, asked.run, asked.obr)
+    except (OSError, ValueError) as error:  # of gl10m: what was found, and the remedy
+        sys.exit(f"{parser.prog}: {error}")

@@ -4,6 +4,7 @@ Commands import their engines when they run, so that `gl10m --help` answers at o
 """
 
 import json
+import math
 import os
 import sys
 from importlib.metadata import entry_points
@@ -64,6 +65,22 @@ root_option = click.option(
     help="The data set: a folder, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX.",
 )
 """Where a data set lives; the same in every command."""
+
+
+class NumberRange(click.FloatRange):
+    """A range of numbers. "nan" is a float that is below and above nothing: click lets it through."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Read one argument."""
+        found = float(super().convert(value, param, ctx))
+        if math.isnan(found):
+            self.fail(f"{value!r} is no number; give one from {self.min:g} to {self.max:g}.", param, ctx)
+        return found
 
 
 def names_between_commas(

@@ -16,11 +16,10 @@ from gl10m.manifest import parquet
 from gl10m.manifest.columns import values, where
 from gl10m.manifest.schema import SCENES
 from gl10m.report import funnel
-from gl10m.scene.states import states
 from gl10m.storage.place import Place
 from pipelines import config, plan
 from pipelines.account import Account
-from pipelines.execution.cluster import cluster, dashboard
+from pipelines.execution.cluster import check_scheduler, cluster, dashboard
 from pipelines.execution.fragments import RECEIPTS, Receipts, note_keys
 from pipelines.execution.journal import Journal
 from pipelines.execution.lock import locked
@@ -33,7 +32,6 @@ from pipelines.execution.workplace import OutOfReachError, Workplace, software_b
 from pipelines.fetch_all import fetch_all, scene_keys
 from pipelines.inputs import (
     BuildRequest,
-    UnknownRegionError,
     check_sources,
     find_extract,
     open_sources,
@@ -78,6 +76,7 @@ def build(request: BuildRequest) -> BuildReport:
     Raises:
         UnknownRegionError: a region is no state and has no OSM file.
         SourceError: sources that do not go together.
+        ClusterUnavailableError: no scheduler answers where one was named.
         BuildLockedError: another build writes into the same folder.
         SourcesDownError: batch after batch failed; what was fetched is kept.
         UnwritableDataSetError: the disk is full, or fails; what was fetched is kept.
@@ -88,6 +87,8 @@ def build(request: BuildRequest) -> BuildReport:
     files = osm_files(request)
     parameters, patience = config.load(request.config), config.load_patience(request.config)
     class_map = read_class_map(request.class_map)
+    if request.scheduler is not None:
+        check_scheduler(request.scheduler)
     telling = Telling()
     with locked(request.root), _disk_told(request.root), contextlib.ExitStack() as stack:
         log = stack.enter_context(logbook(request.root))
@@ -192,11 +193,6 @@ def _failed(accounts: list[Account]) -> Counter[str]:
 
 def _make_world(client: Client, request: BuildRequest, telling: Telling) -> None:
     """Render the demo world of the regions that have none yet."""
-    unknown = [region for region in request.regions if region not in states()]
-    if unknown:
-        raise UnknownRegionError(
-            f"the demo world has the 11 states of the paper ({', '.join(states())}), not {', '.join(unknown)}"
-        )
     world = request.world.resolve()
     _all(client, _DemoRegion(world), list(request.regions), "rendering the demo world", telling)
     assemble(world)

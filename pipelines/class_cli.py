@@ -1,10 +1,11 @@
 """`gl10m classes`: the classes and the OSM tags that mean them."""
 
+from collections import Counter
 from pathlib import Path
 
 import click
 
-from gl10m.cli import EXIT_USAGE
+from gl10m.cli import EXIT_USAGE, NumberRange
 from pipelines.options import FILE, class_map_option
 
 
@@ -43,7 +44,7 @@ def list_classes(class_map: Path | None) -> None:
 @class_map_option
 @click.option(
     "--area",
-    type=click.FloatRange(0, max_open=True, max=1e15),
+    type=NumberRange(0, max_open=True, max=1e15),
     default=10_000.0,
     show_default=True,
     help="Area of the object, square metres.",
@@ -62,6 +63,13 @@ def explain_classes(tags: tuple[str, ...], class_map: Path | None, area: float, 
     pairs = [tag.partition("=") for tag in tags]
     if any(not key or not sign for key, sign, _ in pairs):
         raise click.BadParameter("a tag is KEY=VALUE, such as leisure=golf_course", param_hint="TAGS")
+    # An object of OSM has each key once: of two values only one could be explained.
+    again = [key for key, count in Counter(key for key, _, _ in pairs).items() if count > 1]
+    if again:
+        told = ", ".join(f"{again[0]}={value}" for key, _, value in pairs if key == again[0])
+        raise click.BadParameter(
+            f"an object has each key once; got {told}. Ask for each by itself.", param_hint="TAGS"
+        )
     asked = {key: value for key, _, value in pairs}
     explanations = found.explain(asked, closed_way=not relation, area_m2=area)
     if not explanations:

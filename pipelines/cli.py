@@ -145,8 +145,10 @@ def plan(states: tuple[tuple[str, ...], ...], config: Path | None, limit: int | 
       gl10m plan --states CA,TX
     """
     from pipelines import config as configuration
+    from pipelines.inputs import check_codes
     from pipelines.plan import describe
 
+    check_codes(flat(states))
     click.echo(describe(flat(states), root, configuration.load(config), limit))
 
 

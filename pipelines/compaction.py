@@ -62,6 +62,7 @@ def compact(root: Place, parts: Sequence[Place]) -> str:
         BuildLockedError: somebody else writes into the data set.
     """
     lines = []
+    class_map_of(parts)  # what is no part is refused before anything is made
     with locked(root):
         Journal(root).sweep()
         transaction_in(root).recover()

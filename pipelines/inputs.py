@@ -18,16 +18,24 @@ from pipelines.sources.demo import DemoImagery
 from pipelines.sources.extracts import (
     Extract,
     existing,
+    file_name,
     local_extract,
     pinned_extract,
     remote_extract,
 )
 from pipelines.sources.imagery import Imagery, Sensor
 from pipelines.sources.kept_searches import KeptSearches
+from pipelines.sources.osm_file import check_ending
 from pipelines.sources.patience import PATIENT, Patience
 from pipelines.sources.planetary_computer import planetary_computer
 from pipelines.sources.stac import StacImagery
-from pipelines.sources.stac_geoparquet import ItemFiles, TabledItems, local_items, remote_items
+from pipelines.sources.stac_geoparquet import (
+    ItemFiles,
+    TabledItems,
+    item_files_at,
+    local_items,
+    remote_items,
+)
 from pipelines.world.server import serve
 
 WORLD = "world"
@@ -126,6 +134,7 @@ def osm_files(request: BuildRequest) -> dict[str, Path | str]:
         SourceError: a file cannot be told to a region.
         RefusedAddressError: an address is no plain http or https address.
         FileNotFoundError: a file is not there.
+        OsmFileError: a name is not that of an OSM file, or a file is empty.
     """
     check_codes(request.regions)
     files: dict[str, Path | str] = {}
@@ -162,13 +171,16 @@ def given_osm(name: str) -> Path | str:
 
     Raises:
         FileNotFoundError: there is no such file.
+        OsmFileError: its name is not that of an OSM file, or it is empty.
         RefusedAddressError: an address that is no plain http or https one, nor in a bucket.
     """
-    if is_address(name):
-        return cached(object_at(name))
     if "://" not in name:
         return existing(Path(name))
-    unsigned(name)
+    if is_address(name):
+        place = object_at(name)
+        check_ending(place.name)  # before it is copied
+        return existing(cached(place))
+    file_name(unsigned(name))
     return name
 
 
@@ -204,12 +216,22 @@ def find_extract(
 
 
 def check_sources(request: BuildRequest) -> None:
-    """Refuse options that no source would heed, before anything is begun.
+    """Refuse options that no source would heed and files that are not there, before anything is begun.
 
     Raises:
-        SourceError: a source lacks its address, or an address or a collection has no source that takes it.
-        RefusedAddressError: the address is no plain http or https address.
+        SourceError: a source lacks its address, or an address or a collection has no source that takes it; or
+            --items names no sensor, or one twice.
+        UnknownRegionError: the demo world has no such region.
+        ItemFileError: a file of items is no Parquet file.
+        FileNotFoundError: there is no file of items.
+        RefusedAddressError: an address is no plain http or https address.
     """
+    _check_demo_regions(request)
+    for name in dict.fromkeys(_items_named(request).values()):
+        if "://" in name:
+            unsigned(name)
+        else:
+            item_files_at(Path(name))
     sources = {Sensor.SENTINEL2: request.lr_source, Sensor.NAIP: request.hr_source}
     if "stac" in sources.values():
         unsigned(_stac_url(request))
@@ -227,6 +249,14 @@ def check_sources(request: BuildRequest) -> None:
                 f"--{sensor.replace('-', '', 1)}-collection names a collection of a STAC API or of --items; "
                 f"the source {source} has its own. Leave the option out."
             )
+
+
+def _check_demo_regions(request: BuildRequest) -> None:
+    unknown = [region for region in request.regions if region not in states()]
+    if request.synthetic and unknown:
+        raise UnknownRegionError(
+            f"the demo world has the 11 states of the paper ({', '.join(states())}), not {', '.join(unknown)}"
+        )
 
 
 def _stac_url(request: BuildRequest) -> str:
@@ -295,17 +325,29 @@ def _item_files(request: BuildRequest, patience: Patience) -> dict[Sensor, ItemF
         RefusedAddressError: an address is no plain http or https address.
         DownloadError: an address cannot be read.
     """
-    found: dict[Sensor, ItemFiles] = {}
+    named = _items_named(request)
+    opened = {name: _item_file(name, patience) for name in set(named.values())}
+    return {sensor: opened[name] for sensor, name in named.items()}
+
+
+def _items_named(request: BuildRequest) -> dict[Sensor, str]:
+    """What --items names for each sensor; nothing is opened.
+
+    Raises:
+        SourceError: a name is no sensor, or a sensor has two files.
+    """
+    found: dict[Sensor, str] = {}
     for given in request.items:
         code, sign, name = given.partition("=")
         named = sign and "/" not in code
         if named and code not in set(Sensor):
             raise SourceError(f"--items {given} names {code}; the sensors are {', '.join(Sensor)}")
-        table = _item_file(name if named else given, patience)
+        if named and not name:
+            raise SourceError(f"--items {given} names no file; write --items {given}FILE")
         for sensor in [Sensor(code)] if named else list(Sensor):
             if sensor in found:
                 raise SourceError(f"--items gives {sensor} two files; put them into one folder and give that")
-            found[sensor] = table
+            found[sensor] = name if named else given
     return found
 
 

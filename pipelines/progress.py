@@ -91,11 +91,12 @@ def look(root: Place) -> Progress:
         FileNotFoundError: no build was ever started there.
     """
     journal = Journal(root)
-    if not journal.folder.is_dir():
+    running = is_locked(root)
+    # A command that was refused may have left its lock, and nothing else.
+    if not (running or any(path.name != "lock" for path in below(journal.folder, "*"))):
         raise FileNotFoundError(
             f"no build was started in {root}. Start one with `gl10m build`, or name its folder with --root."
         )
-    running = is_locked(root)
     receipts = Receipts(journal)
     loaded = receipts.outcomes()
     folders = below(journal.folder / "stages", "[A-Z][A-Z]")

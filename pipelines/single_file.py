@@ -149,11 +149,19 @@ def render_world(
     check_codes((region,))
     local_extract(osm)
     started = time.monotonic()
+    stood = _rasters(out)
     parameters = WorldParameters(bounds=bounds, most_quads=most_quads)
     world_from_osm(osm, out, region, read_class_map(class_map_file), parameters)
-    rasters = sorted((out / "imagery").rglob("*.tif"))
-    size = sum(path.stat().st_size for path in rasters)
+    now = _rasters(out)
+    written = [path for path, moment in now.items() if stood.get(path) != moment]
+    size = sum(path.stat().st_size for path in written)
+    kept = len(now) - len(written)
     return (
-        f"wrote {len(rasters)} rasters ({size / 1e6:,.0f} MB) and a STAC catalogue to {out} "
-        f"in {time.monotonic() - started:.0f} s"
+        f"wrote {len(written)} rasters ({size / 1e6:,.0f} MB) and a STAC catalogue to {out} "
+        f"in {time.monotonic() - started:.0f} s" + (f"; {kept} rasters stood there already" if kept else "")
     )
+
+
+def _rasters(world: Path) -> dict[Path, int]:
+    """Rasters of a world by path, with the moment of their writing."""
+    return {path: path.stat().st_mtime_ns for path in sorted((world / "imagery").rglob("*.tif"))}

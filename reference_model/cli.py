@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gl10m.cli import root_option
+from gl10m.cli import NumberRange, root_option
 from reference_model.options import (
     ENCODERS,
     check_encoder_files,
@@ -37,7 +37,7 @@ KINDS = ("_base", "_novel")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all chance.")
 @click.option(
     "--obr",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.123,
     show_default=True,
     help="Share of HR tiles to observe.",

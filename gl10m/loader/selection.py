@@ -54,7 +54,10 @@ def split_members(root: Place, split: str, indexes: Sequence[RegionIndex]) -> fr
     members = frozenset(name for name, own in zip(known, splits, strict=True) if own == split)
     if not members:
         counts = ", ".join(f"{name} ({count})" for name, count in sorted(Counter(splits).items()))
-        raise SelectionError(f"split {split!r} has no scenes in {path}: its splits are {counts or 'none'}")
+        raise SelectionError(
+            f"split {split!r} has no scenes in {path}: its splits are {counts or 'none'}. Choose one, "
+            f"or split otherwise: `gl10m split --root {root} --by random` gives train, val and test."
+        )
     return members
 
 

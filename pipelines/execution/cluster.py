@@ -108,9 +108,23 @@ def dashboard(client: Client) -> str:
     return address if find_spec("bokeh") else f"{address} (needs `pip install bokeh`)"
 
 
+def check_scheduler(scheduler: str | Path) -> None:
+    """Look whether something listens where a scheduler was named, before anything is made.
+
+    Raises:
+        ClusterUnavailableError: nothing does, or no address is named.
+    """
+    _reach(_address_of(scheduler))
+
+
+def _address_of(scheduler: str | Path) -> str:
+    return str(scheduler) if "://" in str(scheduler) else _address_in(Path(scheduler))
+
+
 def _connected(scheduler: str | Path) -> Client:
-    address = str(scheduler) if "://" in str(scheduler) else _address_in(Path(scheduler))
+    address = _address_of(scheduler)
     _reach(address)
+    _warn_unless_encrypted(address)
     try:
         return Client(address, timeout="10s", set_as_default=False)
     except (OSError, TimeoutError, ValueError, TypeError) as error:
@@ -155,16 +169,20 @@ def _reach(scheduler: str) -> None:
         raise ClusterUnavailableError(
             _UNREACHED.format(scheduler, "an address is tcp://HOST:PORT or tls://HOST:PORT")
         )
-    if parts.scheme == "tcp" and not _is_loopback(host):
-        _LOG.warning(
-            "%s is not encrypted, and whoever reaches it can run code there: use tls:// outside of a "
-            "network of your own, see docs/clusters.md",
-            scheduler,
-        )
     try:
         socket.create_connection((host, port), timeout=10).close()
     except OSError as error:
         raise ClusterUnavailableError(_UNREACHED.format(scheduler, error)) from error
+
+
+def _warn_unless_encrypted(address: str) -> None:
+    parts = urlsplit(address)
+    if parts.scheme == "tcp" and not _is_loopback(str(parts.hostname)):
+        _LOG.warning(
+            "%s is not encrypted, and whoever reaches it can run code there: use tls:// outside of a "
+            "network of your own, see docs/clusters.md",
+            address,
+        )
 
 
 def _is_loopback(host: str) -> bool:

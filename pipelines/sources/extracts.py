@@ -14,7 +14,7 @@ from pipelines.sources import geofabrik, libosmium
 from pipelines.sources.asset_urls import redacted, unsigned
 from pipelines.sources.download import DownloadError, NotOfferedError, download, unchanged
 from pipelines.sources.isolated import ChildFailedError, ChildLostError, Limits, run
-from pipelines.sources.osm_file import SUFFIXES, OsmFileError
+from pipelines.sources.osm_file import SUFFIXES, OsmFileError, check_name
 from pipelines.sources.partial_file import Whole, recall, remember
 from pipelines.sources.patience import PATIENT, Patience
 
@@ -55,18 +55,21 @@ def local_extract(path: Path) -> Extract:
 
     Raises:
         FileNotFoundError: there is no such file.
+        OsmFileError: the name does not tell a format, or the file is empty.
     """
     return _extract(existing(path), path.name)
 
 
 def existing(path: Path) -> Path:
-    """The path of an OSM file, if it is one.
+    """The path of an OSM file, if it is one by its name.
 
     Raises:
         FileNotFoundError: there is no such file.
+        OsmFileError: the name does not tell a format, or the file is empty.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no OSM file at {path}. Check the path given with --osm.")
+    check_name(path)
     return path
 
 
@@ -92,7 +95,7 @@ def geofabrik_extract(
     state = states()[region]
     try:
         offer = geofabrik.offered(state.geofabrik, base, patience)
-        target = folder / "osm" / offer.md5[:16] / _name(offer.address)
+        target = folder / "osm" / offer.md5[:16] / file_name(offer.address)
         if not (target.is_file() and _digest(target, "md5") == offer.md5):
             download(offer.address, target, md5=offer.md5, patience=patience)
     except DownloadError as error:
@@ -121,7 +124,7 @@ def remote_extract(
         CacheError: the file cannot be written.
     """
     shown = unsigned(address)
-    target = folder / "osm" / hashlib.sha256(shown.encode()).hexdigest()[:16] / _name(shown)
+    target = folder / "osm" / hashlib.sha256(shown.encode()).hexdigest()[:16] / file_name(shown)
     try:
         md5 = _beside(address, patience)
         if not _current(address, target, md5, patience):
@@ -195,7 +198,7 @@ def _record(target: Path) -> Path:
     return target.with_name(f"{target.name}.json")
 
 
-def _name(address: str) -> str:
+def file_name(address: str) -> str:
     """The file name in an address, which becomes one of ours.
 
     Raises:

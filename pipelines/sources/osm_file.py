@@ -102,13 +102,22 @@ def check_name(path: Path) -> None:
         raise FileNotFoundError(
             f"there is no OSM file {path}; give the path of an extract such as maine.osm.pbf"
         )
-    if not path.name.endswith(SUFFIXES):
-        raise OsmFileError(
-            f"an OSM file is told by the end of its name, one of {', '.join(SUFFIXES)}; got {path.name}. "
-            "Rename it to what it holds."
-        )
+    check_ending(path.name)
     if path.stat().st_size == 0:
         raise OsmFileError(f"{path.name} is empty (0 bytes). Fetch it again.")
+
+
+def check_ending(name: str) -> None:
+    """Refuse what is not named like an OSM file.
+
+    Raises:
+        OsmFileError: the name does not tell a format.
+    """
+    if not name.endswith(SUFFIXES):
+        raise OsmFileError(
+            f"an OSM file is told by the end of its name, one of {', '.join(SUFFIXES)}; got {name}. "
+            "Rename it to what it holds."
+        )
 
 
 def _is_sorted(path: Path) -> bool:

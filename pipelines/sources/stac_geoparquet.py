@@ -40,6 +40,9 @@ MOST_BYTES = 20 * 10**9
 MOST_GROUP_BYTES = 4 * 10**9
 """Bytes at most that a row group claims for the columns that are read."""
 
+MAGIC = b"PAR1"
+"""First bytes of a Parquet file."""
+
 ROWS_AT_A_TIME = 2048
 """Rows in memory as items."""
 
@@ -269,15 +272,35 @@ def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - any JSON
     return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
+def item_files_at(path: Path) -> tuple[Path, ...]:
+    """The files that a path names, each begun as Parquet is; their content is not looked at.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ItemFileError: a file is no Parquet file.
+    """
+    files = tuple(sorted(path.glob("**/*.parquet"))) if path.is_dir() else (path,)
+    if not files or not all(file.is_file() for file in files):
+        raise FileNotFoundError(f"no stac-geoparquet file at {path}. Check the path given with --items.")
+    for file in files:
+        with file.open("rb") as opened:
+            begun = opened.read(len(MAGIC))
+        if begun != MAGIC:
+            raise ItemFileError(
+                f"{file.name} cannot be read as stac-geoparquet: a Parquet file begins with {MAGIC!r}, this "
+                f"one with {begun!r}. Give the file of items with --items."
+            )
+    return files
+
+
 def local_items(path: Path) -> ItemFiles:
     """A file at hand, or a folder of .parquet files.
 
     Raises:
         FileNotFoundError: there is none.
+        ItemFileError: a file is no Parquet file.
     """
-    files = tuple(sorted(path.glob("**/*.parquet"))) if path.is_dir() else (path,)
-    if not files or not all(file.is_file() for file in files):
-        raise FileNotFoundError(f"no stac-geoparquet file at {path}. Check the path given with --items.")
+    files = item_files_at(path)
     content = [sha256_of(file) for file in files]
     return ItemFiles(
         files=files, source=f"{path.name} sha256 {content[0] if len(content) == 1 else digest(content)}"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gl10m.cli import root_option
+from gl10m.cli import NumberRange, root_option
 from reference_model.options import device_option, model_option, weights_option
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 @click.option("--split", help="Plan for the scenes of this split alone, as test.  [default: all scenes]")
 @click.option(
     "--obr",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     help="Budget: the best so many of all tiles together, as .123; 1 orders all.",
 )
 @click.option(
     "--tau",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     help="Threshold on the score instead.  [default: the one that the run has calibrated]",
 )
 @weights_option

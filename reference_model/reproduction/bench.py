@@ -87,9 +87,9 @@ def _records(bench: Bench, entry: Entry, asked: Sequence[Trial]) -> list[Record]
         hub_id = str(error) if published is None else published.hub_id
         return [_missing(bench, trial, NEEDS_WEIGHTS, trial.weights or hub_id) for trial in asked]
     except LegacyCheckpointError as error:
-        return [_missing(bench, trial, NEEDS_WEIGHTS, f"{trial.weights}; {error}") for trial in asked]
+        return [_missing(bench, trial, NEEDS_WEIGHTS, _told(trial.weights, error)) for trial in asked]
     except ModuleNotFoundError as error:
-        return [_missing(bench, trial, NEEDS_WEIGHTS, f"{trial.weights}; {error}") for trial in asked]
+        return [_missing(bench, trial, NEEDS_WEIGHTS, _told(trial.weights, error)) for trial in asked]
     except MissingAssetError as error:
         return [_missing(bench, trial, NEEDS_DATA, trial.data or str(error)) for trial in asked]
     gallery = Gallery.of(bench.setting)
@@ -110,6 +110,11 @@ def _records(bench: Bench, entry: Entry, asked: Sequence[Trial]) -> list[Record]
             )
         )
     return records
+
+
+def _told(weights: str, error: Exception) -> str:
+    """What a row waits for, where the error tells how it is got; rows of others name no weights."""
+    return f"{weights}; {error}" if weights else str(error)
 
 
 def _missing(bench: Bench, trial: Trial, status: Status, needs: str) -> Record:

@@ -108,7 +108,8 @@ _lights = click.option(
     "--only",
     callback=names_between_commas,
     metavar="METHOD,...",
-    help="Methods to run; the rows of others say not run.",
+    help="Methods to run; rows of others say not run. One that no table of the paper has, or that another "
+    "package registers, is measured at its own OBR, into tables/other-rows.",
 )
 @device_option
 def reproduce(  # noqa: PLR0917 - one a command-line option

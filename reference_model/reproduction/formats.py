@@ -29,7 +29,7 @@ def as_markdown(result: ResultTable) -> str:
     table = result.table
     heads = ["", "method", "input", *(column.head for column in table.columns)]
     heads += ["status", "seeds", "device", "commit", "pretrain", "from"]
-    lines = [f"### Table {table.number}. {table.title}", "", ABOUT, ""]
+    lines = [f"### {table.name}. {table.title}", "", ABOUT, ""]
     lines += [markdown_row(*heads), markdown_row(*(["---"] * len(heads)))]
     for line in result.lines:
         words = [line.row.group, line.row.label, line.row.input]
@@ -54,7 +54,7 @@ def as_csv(result: ResultTable) -> str:
     writer.writerow(heads)
     for line in result.lines:
         row = line.row
-        cells: list[object] = [result.table.number, row.id, row.group, row.label, row.input]
+        cells: list[object] = [result.table.number or "", row.id, row.group, row.label, row.input]
         for column in result.columns:
             ours = line.ours.get(column.metric)
             numbers = (None, None, None) if ours is None else (ours.mean, ours.low, ours.high)
@@ -69,11 +69,12 @@ def as_latex(result: ResultTable) -> str:
     """A `table` of LaTeX that needs no package; the paper's numbers stand in brackets."""
     table = result.table
     heads = ["Method", "Input", *(column.head for column in table.columns), "Status", "Seeds", "From"]
+    of_paper = "" if table.number is None else " of the paper"
     shape = "ll" + "r" * len(table.columns) + "lll"
     lines = [
-        f"% Made by {_made_by(result)}; see arXiv 2604.11415v1, Table {table.number}.",
+        f"% Made by {_made_by(result)}; see arXiv 2604.11415v1, {table.name}.",
         r"\begin{table}",
-        rf"\caption{{Table {table.number} of the paper: {_latex(table.title)}. {_latex(table.note)}}}",
+        rf"\caption{{{table.name}{of_paper}: {_latex(table.title)}. {_latex(table.note)}}}",
         rf"\begin{{tabular}}{{{shape}}}",
         r"\hline",
         " & ".join(_latex(head) for head in heads) + r" \\",

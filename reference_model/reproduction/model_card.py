@@ -101,7 +101,7 @@ def _front_matter(origin: Provenance, measured: Sequence[tuple[ResultTable, Sequ
                 {
                     "task": {
                         "type": "image-retrieval",
-                        "name": f"Table {table.table.number}, {line.row.label}",
+                        "name": f"{table.table.name}, {line.row.label}",
                     },
                     "dataset": {"type": "gl10m", "name": f"GL-10M build {origin.data_set[:12]}"},
                     "metrics": metrics,
@@ -121,7 +121,7 @@ def _front_matter(origin: Provenance, measured: Sequence[tuple[ResultTable, Sequ
 def _results(table: ResultTable, lines: Sequence[Line]) -> str:
     heads = ["method", *(column.head for column in table.columns if column.metric != "seconds"), "seeds"]
     shown = [
-        f"Table {table.table.number}, {table.table.title.lower()}:",
+        f"{table.table.name}, {table.table.title.lower()}:",
         "",
         row(*heads),
         row(*["---"] * len(heads)),

@@ -52,9 +52,11 @@ class PaperRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaperTable:
-    """One table of the paper."""
+    """One table of the paper, or that of the rows which no table of the paper has."""
 
-    number: int
+    number: int | None
+    """None for the rows that the paper lacks; see `other_rows`."""
+
     title: str
     protocol: str
     """"zero-shot", "supervised" or "counts"."""
@@ -62,6 +64,16 @@ class PaperTable:
     note: str
     columns: tuple[TableColumn, ...]
     rows: tuple[PaperRow, ...]
+
+    @property
+    def name(self) -> str:
+        """What it is called: "Table 1"."""
+        return "Other rows" if self.number is None else f"Table {self.number}"
+
+    @property
+    def file(self) -> str:
+        """Its files without their endings, and its place in the report: "table-1"."""
+        return self.name.lower().replace(" ", "-")
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from reference_model.reproduction import choices, model_card
 from reference_model.reproduction.counts import METHOD
 from reference_model.reproduction.figures.album import draw_figures
 from reference_model.reproduction.formats import FORMATS
+from reference_model.reproduction.other_rows import other_tables
 from reference_model.reproduction.page import FILE as PAGE
 from reference_model.reproduction.page import Report, write_page
 from reference_model.reproduction.paper import paper_tables
@@ -70,7 +71,7 @@ def publish(
     records = [
         one for one in read_records(out / FOLDER) if one.seed in seeds or one.method.startswith(METHOD)
     ]
-    tables = tuple(result_table(table, records) for table in paper_tables())
+    tables = tuple(result_table(table, records) for table in (*paper_tables(), *other_tables(records)))
     write_tables(out / TABLES, tables)
     parts = open_parts(setting)
     told = {**completions, OURS_COMPLETES: parts.completed}
@@ -102,14 +103,14 @@ def _sweep(out: Path) -> None:
 
 
 def write_tables(folder: Path, tables: Sequence[ResultTable]) -> None:
-    """Write table-1.md, table-1.csv, table-1.tex and so on.
+    """Write table-1.md, table-1.csv, table-1.tex and so on; other-rows.md where there are such.
 
     Raises:
         OSError: one cannot be written.
     """
     for table in tables:
         for ending, render in FORMATS.items():
-            with replacing(folder / f"table-{table.table.number}.{ending}") as temporary:
+            with replacing(folder / f"{table.table.file}.{ending}") as temporary:
                 temporary.write_text(render(table), encoding="utf-8")
 
 

@@ -20,6 +20,7 @@ from reference_model.reproduction import clock, zero_shot
 from reference_model.reproduction.bench import Bench, bench_of, measure_all
 from reference_model.reproduction.counts import counted
 from reference_model.reproduction.opening import opened_setting
+from reference_model.reproduction.other_rows import other_trials
 from reference_model.reproduction.outside_files import note_files
 from reference_model.reproduction.parts import Completion
 from reference_model.reproduction.publish import TABLES, publish
@@ -78,12 +79,15 @@ def reproduce(
         seeds: of the trainings; the figures show the first.
         say: takes lines for the user.
         outside: weights and data that some rows need.
-        only: names of methods; all if None. Rows of the others are told as not run.
+        only: names of methods; all that the paper's tables and figures ask for if None. Rows of the others
+            are told as not run. One that no table asks for is measured at its own OBR and shown in a table of
+            such rows.
 
     Returns:
         The report.
 
     Raises:
+        UnknownMethodError: a name is no method.
         RunMismatchError: `out` holds a run of other settings or of another data set.
         ForeignRecordError: so do its records, or they are of other files from outside.
         TooFewScenesError: the data set is too small.
@@ -94,9 +98,11 @@ def reproduce(
     """
     beside = outside or Outside()
     _refuse_many_processes(out)
+    check_methods(only)
     _check_recognition(beside.folders, recipe)
     note_files(out / FOLDER, beside.assets)
     todo = [trial for trial in trials() if only is None or trial.method in only]
+    todo += other_trials(only or ())
     for number, seed in enumerate(seeds):
         say(f"seed {seed}: {number + 1} of {len(seeds)}")
         with opened_setting(ground, out / SEEDS / str(seed), recipe, seed, say) as setting:

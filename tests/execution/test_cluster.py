@@ -9,7 +9,7 @@ import psutil
 import pytest
 from distributed import Client, LocalCluster
 
-from pipelines.execution.cluster import ClusterUnavailableError, cluster
+from pipelines.execution.cluster import ClusterUnavailableError, check_scheduler, cluster
 from pipelines.execution.tasks import TaskFailure, run
 
 
@@ -92,3 +92,7 @@ def test_an_address_where_nothing_answers_is_an_error_with_a_remedy() -> None:
         cluster(workers=None, scheduler="tcp://127.0.0.1:9"),
     ):
         pass
+    with pytest.raises(ClusterUnavailableError, match="dask scheduler"):
+        check_scheduler("tcp://127.0.0.1:9")
+    with pytest.raises(ClusterUnavailableError, match="there is no nope"):
+        check_scheduler("nope")

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from pipelines.class_cli import classes
 
 HEAVY = {
     "torch",
@@ -108,6 +111,22 @@ BAD_INPUT = [
     (["build", "--states", "CA,TX", "--osm", "a.osm.pbf"], "does not say which of CA, TX"),
     (["build", "--states", "CA", "--osm", "TX=a.osm.pbf"], "not among --states CA"),
     (["build", "--states", "CA", "--osm", "nothing.osm.pbf", "--source", "synthetic"], "no OSM file at"),
+    (["build", "--states", "CA", "--osm", "CA=", "--source", "synthetic"], "no OSM file at"),
+    (
+        ["build", "--states", "CA", "--osm", "http://127.0.0.1:9/town.zip"],
+        "an address of an OSM file ends in",
+    ),
+    (
+        ["build", "--states", "CA", "--source", "synthetic", "--items", "x=y"],
+        "the sensors are naip, sentinel-2",
+    ),
+    (["build", "--states", "CA", "--source", "earth-engine", "--items", "no.parquet"], "file at no.parquet"),
+    (["build", "--states", "XX", "--source", "synthetic"], "the demo world has the 11 states of the paper"),
+    (["build", "--states", "CA", "--source", "synthetic", "--scheduler", "nope"], "`dask scheduler"),
+    (["build", "--states", "CA", "--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers"),
+    (["compact", "nope"], "gl10m build"),
+    (["plan", "--states", ""], "a state is two letters"),
+    (["build", "--states", ","], "a state is two letters"),
     (["build", "--states", "CA", "--config", "nothing.toml"], "no configuration file"),
     (["coverage", "--states", "ME", "--source", "synthetic"], "Build it first: gl10m build --states ME"),
     (["stats"], "gl10m build"),
@@ -142,6 +161,20 @@ def test_bad_input_is_one_line_with_a_remedy(tmp_path: Path, arguments: list[str
     assert "Traceback" not in ended.stderr
     lines = [line for line in ended.stderr.splitlines() if line.startswith("gl10m:")]
     assert len(lines) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["natural=water", "natural=wood"], "an object has each key once; got natural=water, natural=wood"),
+        (["natural=water", "--area", "nan"], "'nan' is no number"),
+    ],
+)
+def test_what_no_object_has_is_not_explained(asked: list[str], said: str) -> None:
+    ended = CliRunner().invoke(classes, ["explain", *asked])
+    assert ended.exit_code == 2
+    assert said in " ".join(ended.output.split())
 
 
 def test_each_fault_of_a_class_map_is_a_line_of_its_own(tmp_path: Path) -> None:

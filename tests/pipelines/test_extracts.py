@@ -13,6 +13,7 @@ import pytest
 from osmium.io import Header
 
 from gl10m.storage.cache import cache_folder
+from pipelines.inputs import BuildRequest, given_osm, osm_files
 from pipelines.sources.asset_urls import RefusedAddressError
 from pipelines.sources.extracts import (
     ExtractUnavailableError,
@@ -58,6 +59,22 @@ def server(tmp_path: Path) -> Iterator[Unruly]:
         feature = {"properties": {"id": "us/maine", "urls": {"pbf": world.address + LATEST}}}
         world.files["/index-v1-nogeom.json"] = json.dumps({"features": [feature]}).encode()
         yield world
+
+
+def test_what_is_no_osm_file_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# no map")
+    (tmp_path / "empty.osm.pbf").touch()
+    for given, said in {
+        "README.md": "an OSM file is told by the end of its name",
+        "empty.osm.pbf": "is empty",
+        "nothing.osm.pbf": "no OSM file at",
+    }.items():
+        asked = BuildRequest(root=tmp_path, regions=("CA",), osm=(f"CA={tmp_path / given}",))
+        with pytest.raises((ValueError, OSError), match=said):
+            osm_files(asked)
+    for address in ("s3://bucket/town.zip", "https://host/town.zip"):
+        with pytest.raises(OsmFileError, match="an OSM file"):
+            given_osm(address)
 
 
 def test_the_newest_dated_file_is_pinned_checked_and_kept(server: Unruly, tmp_path: Path) -> None:

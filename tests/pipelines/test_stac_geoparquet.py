@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import shapely
 from shapely.geometry import shape
 
 from gl10m.scene.acquisition import Window
-from pipelines.inputs import BuildRequest, SourceError, _item_files
+from pipelines.inputs import BuildRequest, SourceError, _item_files, check_sources
 from pipelines.sources import stac_geoparquet
 from pipelines.sources.imagery import Imagery, Sensor
 from pipelines.sources.items import MalformedItemError
@@ -234,6 +235,30 @@ def test_a_file_for_one_sensor_or_for_both(tmp_path: Path) -> None:
         sensors(f"landsat={path.name}")
     with pytest.raises(FileNotFoundError, match="--items"):
         sensors(f"naip={tmp_path / 'nothing.parquet'}")
+
+
+def test_files_of_items_are_looked_at_before_anything_is_begun(tmp_path: Path) -> None:
+    path, page = written(tmp_path / "items.parquet", [naip()]), tmp_path / "README.md"
+    page.write_text("# no items")
+    (tmp_path / "empty").mkdir()
+
+    def check(*given: str) -> None:
+        for source in ("planetary-computer", "earth-engine", "synthetic"):
+            request = BuildRequest(root=tmp_path, regions=("CA",), lr_source=source, hr_source=source)
+            check_sources(replace(request, items=given))
+
+    check(str(path))
+    check(f"naip={path}", f"sentinel-2={tmp_path}")
+    for given, said in {
+        (f"naip={path}", str(path)): "naip two files",
+        ("x=y",): "names x; the sensors are",
+        ("naip=",): "--items naip= names no file",
+        (str(page),): "README.md cannot be read as stac-geoparquet: a Parquet file begins with b'PAR1'",
+        (f"naip={tmp_path / 'empty'}",): "no stac-geoparquet file at",
+        ("ftp://host/items.parquet",): "only http:// and https:// addresses are read",
+    }.items():
+        with pytest.raises((ValueError, OSError), match=said):
+            check(*given)
 
 
 def test_json_in_a_parquet_name_is_no_catalogue(tmp_path: Path) -> None:

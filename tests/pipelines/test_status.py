@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gl10m.manifest import parquet
 from gl10m.manifest.schema import FUNNEL
 from gl10m.scene.rejection import STAGES
+from pipelines.execution.lock import locked
 from pipelines.execution.logbook import log_path
+from pipelines.progress import look
 from tests.pipelines.town import Town, start, wait_for
 
 
@@ -21,6 +25,14 @@ def status(root: Path | str) -> dict[str, Any]:
     found = json.loads(said)
     assert isinstance(found, dict)
     return found
+
+
+def test_the_lock_of_a_command_that_was_refused_is_no_build(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        assert look(tmp_path).running
+    assert (tmp_path / ".gl10m" / "lock").exists()
+    with pytest.raises(FileNotFoundError, match="no build was started in"):
+        look(tmp_path)
 
 
 def test_while_it_runs_and_once_it_was_stopped(town: Town, tmp_path: Path) -> None:

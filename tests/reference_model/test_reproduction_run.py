@@ -25,6 +25,7 @@ from reference_model.reproduction.bench import ForeignRecordError, bench_of, mea
 from reference_model.reproduction.choices import choices, used
 from reference_model.reproduction.cli import reproduce as command
 from reference_model.reproduction.opening import opened_setting, recipe_of
+from reference_model.reproduction.other_rows import other_trials
 from reference_model.reproduction.paper import paper_table, paper_tables
 from reference_model.reproduction.record import MEASURED, read_records
 from reference_model.reproduction.table import result_table
@@ -40,8 +41,8 @@ from tests.reference_model.worlds import World
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ViewportSize
 
-FEW = ("lr-only", "full", "ours", "sar-hr", "remoteclip", "sar-night-lights")
-"""Rows of one training, one that learns nothing, and two that wait for something."""
+FEW = ("lr-only", "full", "ours", "sar-hr", "remoteclip", "sar-night-lights", "sar-hr-max", "scale-mae")
+"""Rows of one training, one that learns nothing, two that wait for something, two that the paper lacks."""
 
 
 def ground(scenes: int = 20) -> Ground:
@@ -77,6 +78,7 @@ def test_every_method_of_the_tables_is_in_the_registry() -> None:
 
 def test_every_row_of_the_paper_says_how_it_stands(out: Path) -> None:
     for one in paper_tables():
+        assert one.number is not None
         rows = table(out, one.number)
         assert list(rows) == [row.id for row in one.rows]
         assert all(row["status"] for row in rows.values())
@@ -90,6 +92,25 @@ def test_every_row_of_the_paper_says_how_it_stands(out: Path) -> None:
     assert first["sar-night-lights"]["status"] == "needs data (VIIRS night lights)"
     assert first["sar"]["status"] == "not run"
     assert table(out, 6)["default"]["base/mAP@100"] == first["ours"]["base/mAP@100"]
+
+
+def test_rows_that_no_table_of_the_paper_has_stand_in_their_own(out: Path) -> None:
+    with (out / "tables" / "other-rows.csv").open(newline="") as lines:
+        rows = {row["row"]: row for row in csv.DictReader(lines)}
+    assert list(rows) == ["scale-mae", "sar-hr-max"]
+    assert rows["sar-hr-max"]["status"] == "measured"
+    assert float(rows["sar-hr-max"]["OBR"]) == 1
+    assert 0 < float(rows["sar-hr-max"]["novel/mAP@100"]) <= 1
+    assert rows["scale-mae"]["status"].startswith("needs weights (torchgeo/vit_large_patch16_224_fmow_rgb_")
+    assert "### Other rows. " in (out / "tables" / "other-rows.md").read_text()
+    assert r"\caption{Other rows: " in (out / "tables" / "other-rows.tex").read_text()
+    assert '<section id="other-rows"' in (out / "report.html").read_text()
+    assert "sar-hr-max" in (out / "MODEL_CARD.md").read_text()
+
+
+def test_every_method_that_is_named_has_something_to_run() -> None:
+    asked = {trial.method for trial in trials()}
+    assert {trial.method for trial in other_trials(list(methods()))} == set(methods()) - asked
 
 
 def test_base_and_novel_are_told_apart(out: Path) -> None:
@@ -225,9 +246,11 @@ def test_bad_seeds_are_refused(seeds: str) -> None:
     assert "seeds are whole numbers" in result.output
 
 
-def test_unknown_methods_are_refused_before_anything_is_made() -> None:
+def test_unknown_methods_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    names, folder = ("ours", "nothing-like-it"), tmp_path / "out"
     with pytest.raises(UnknownMethodError, match="nothing-like-it"):
-        running.check_methods(("ours", "nothing-like-it"))
+        running.reproduce(ground(), folder, Recipe(preset=QUICK), [0], say=lambda _: None, only=names)
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(("width", "height"), [(1240, 760), (400, 800)])

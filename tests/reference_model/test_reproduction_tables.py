@@ -20,6 +20,7 @@ from reference_model.reproduction import model_card
 from reference_model.reproduction.correlation import kendall, spearman
 from reference_model.reproduction.formats import as_csv, as_latex, as_markdown
 from reference_model.reproduction.intervals import over_scenes, summarise
+from reference_model.reproduction.other_rows import other_tables
 from reference_model.reproduction.paper import paper_table, paper_tables
 from reference_model.reproduction.publish import headline
 from reference_model.reproduction.record import (
@@ -202,6 +203,14 @@ def test_a_row_that_is_measured_in_part_says_what_is_missing() -> None:
     zero_shot = replace(record("ours", 0.123), metrics={"all/mAP": Measurement(0.3, 0.2, 0.4)})
     found = line(result_table(paper_table(3), [zero_shot]), "ours")
     assert found.status == "measured; needs data (EuroSAT, BigEarthNet)"
+
+
+def test_what_a_table_of_the_paper_asks_for_is_no_other_row() -> None:
+    records = [record(trial.method, trial.target_obr) for trial in trials()]
+    assert other_tables(records) == ()
+    (table,) = other_tables([*records, record("sar-hr-max", None), record("of-a-package-that-is-gone", 0.1)])
+    assert [row.id for row in table.rows] == ["of-a-package-that-is-gone@0.1", "sar-hr-max"]
+    assert line(result_table(table, [record("sar-hr-max", None)]), "sar-hr-max").ours["OBR"].mean == 0.12
 
 
 # Formats.

@@ -1,22 +1,33 @@
 """A package of someone else brings an encoder and a row, each in one file, by its entry points."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from reference_model.baselines.entry import Assets
 from reference_model.baselines.registry import BASELINES
 from reference_model.encoding import encoded
 from reference_model.face import Setting
 from reference_model.methods.registry import methods, outcomes
 from reference_model.networks.published import ForeignEntryError, open_published
+from reference_model.reproduction.bench import Bench, measure_all
+from reference_model.reproduction.other_rows import other_tables, other_trials
+from reference_model.reproduction.record import read_records
+from reference_model.reproduction.table import result_table
 from reference_model.run import Run
 from reference_model.scenes import read_catalogue
+from tests.reference_model.own_rows import NORTH
+from tests.reference_model.test_reproduction_tables import ORIGIN
 from tests.reference_model.worlds import World
+
+PAGE = Path(__file__).parents[2] / "docs" / "baselines.md"
 
 
 @pytest.fixture
@@ -39,6 +50,32 @@ def test_a_row_of_another_package_stands_among_the_others_and_runs(setting: Sett
     (outcome,) = outcomes(setting, "north", [0.1])
     assert outcome.obr == pytest.approx(0.1)
     assert outcome.scores.shape == (6, 5)
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_row_of_another_package_is_measured_where_it_is_named(setting: Setting, tmp_path: Path) -> None:
+    said: list[str] = []
+    bench = Bench(setting=setting, records=tmp_path, origin=ORIGIN, assets=Assets(), say=said.append)
+    measure_all(bench, other_trials(["north"]))
+    assert said == [f"[1/1] north at OBR 0.1, seed {setting.job.seed}"]
+    (record,) = records = read_records(tmp_path)
+    assert record.metrics["OBR"].value == pytest.approx(0.1)
+    (shown,) = [line for table in other_tables(records) for line in result_table(table, records).lines]
+    assert (shown.row.label, shown.row.input, shown.ours["OBR"].mean) == ("north", "LR + HR", 0.1)
+
+
+def test_the_row_that_the_page_shows_runs_as_it_stands(setting: Setting) -> None:
+    shown = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    (code,) = [part for part in shown if "NORTH" in part]
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102 - the page's own example
+    entry, rows = names["NORTH"], torch.from_numpy(setting.job.roles.test)
+    method = entry.make(setting, Assets(), 0)
+    method.fit()
+    selected = method.plan(rows, entry.paper_obr)
+    ours = NORTH.make(setting, Assets(), 0)
+    assert torch.equal(selected, ours.plan(rows, NORTH.paper_obr))
+    assert torch.equal(method.rank(method.embed(rows, selected)), ours.rank(ours.embed(rows, selected)))
 
 
 @pytest.mark.usefixtures("installed")

@@ -18,6 +18,7 @@ from reference_model.cli import table, train
 from reference_model.feature_cache import extract
 from reference_model.feature_files import FeatureCacheError, allocate
 from reference_model.holdout import assign
+from reference_model.inference.cli import plan_tiles
 from reference_model.job import Job
 from reference_model.json_file import read_json, write_json
 from reference_model.metrics.observation_cost import calibrate
@@ -388,6 +389,17 @@ def test_a_folder_without_a_data_set_is_one_clear_line(tmp_path: Path) -> None:
     assert isinstance(result.exception, FileNotFoundError)
     assert "gl10m build" in str(result.exception)
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("obr", ["nan", "NaN", "-0.1", "1.1", "inf", "some"])
+def test_what_is_no_share_of_tiles_is_refused_and_leaves_nothing(tmp_path: Path, obr: str) -> None:
+    out = tmp_path / "out"
+    for command in (train, plan_tiles):
+        run = ["--run", "run"] if command is plan_tiles else []
+        result = CliRunner().invoke(command, [*run, "--out", str(out), f"--obr={obr}"])
+        assert result.exit_code == 2
+        assert "'--obr'" in result.output
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

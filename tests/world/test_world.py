@@ -18,6 +18,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from gl10m.scene.class_map import ClassMap
+from pipelines import single_file
 from pipelines.world.grids import PixelFrame
 from pipelines.world.landscape import Landscape
 from pipelines.world.naip import Vintage, season
@@ -296,6 +297,25 @@ def test_a_world_comes_from_an_osm_file(tmp_path: Path, class_map: ClassMap) -> 
     found = items(tmp_path / "world", "naip")
     assert [item["properties"]["gsd"] for item in found] == [4.0] * len(found)
     assert any(item["bbox"][0] < -97.15 < item["bbox"][2] for item in found)
+
+
+def test_a_second_run_says_that_the_rasters_stood_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = replace(TINY, acquisitions=(CLEAR,), quads=())
+    monkeypatch.setattr(single_file, "WorldParameters", lambda **_: tiny)
+    osm = write_world(tmp_path / "town.opl", square(7, -97.15, 31.34, 0.005, "leisure=golf_course"))
+
+    def render() -> str:
+        return single_file.render_world(osm, tmp_path / "world", "TX", None, bounds=None, most_quads=24)
+
+    first, again = render(), render()
+    number = len(list((tmp_path / "world").rglob("*.tif")))
+    assert number > 0
+    assert f"wrote {number} rasters" in first
+    assert "already" not in first
+    assert "wrote 0 rasters (0 MB)" in again
+    assert f"; {number} rasters stood there already" in again
 
 
 @pytest.mark.slow
