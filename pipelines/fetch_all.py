@@ -2,16 +2,14 @@
 
 import logging
 
-import pyarrow.parquet as pq
 from distributed import Client
 
 from gl10m.manifest.columns import values, where, where_not
 from gl10m.manifest.schema import ITEMS, MATCHED
-from gl10m.storage.contents import readable
 from gl10m.storage.place import Place
 from pipelines.config import BuildParameters
 from pipelines.execution.fragments import Receipts, scene_key
-from pipelines.execution.journal import Journal, declared_table
+from pipelines.execution.journal import Journal, declared_table, read_table
 from pipelines.execution.notes import Notes, noting
 from pipelines.execution.tasks import TaskFailure, run
 from pipelines.execution.telling import Telling
@@ -41,12 +39,15 @@ def scene_keys(plan: RegionPlan, parameters: BuildParameters, sources: Sources) 
         plan: of the region.
         parameters: of the build.
         sources: whose items they name.
+
+    Raises:
+        DamagedTableError: a table of the journal has changed since it was written.
     """
     names = (sources.lr_name, sources.hr_name)
     columns = ["scene_id", "bounds", "naip_items", "sentinel2_items"]
     version = parameters_key(parameters)
-    rows = pq.read_table(readable(plan.matched), columns=columns).to_pylist()
-    marks = item_marks(pq.read_table(readable(plan.items)))
+    rows = read_table(plan.matched, columns).to_pylist()
+    marks = item_marks(read_table(plan.items))
     return {str(row["scene_id"]): scene_key(row, version, names, marks) for row in rows}
 
 
@@ -76,6 +77,7 @@ def fetch_all(
 
     Raises:
         SourcesDownError: batch after batch fails altogether.
+        DamagedTableError: a table of the journal has changed since it was written.
         OSError: the data set cannot be written.
     """
     journal = Journal(root)

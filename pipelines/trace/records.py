@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gl10m.manifest import parquet
 from gl10m.manifest.columns import where
@@ -14,10 +13,9 @@ from gl10m.manifest.schema import CANDIDATES, ITEMS, MATCHED, POLYGONS, REJECTIO
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.rejection import PLACE_STAGES
 from gl10m.scene.states import REGION_CODE
-from gl10m.storage.contents import readable
 from gl10m.storage.place import Place, below
 from pipelines.config import BuildParameters, recorded
-from pipelines.execution.journal import Journal
+from pipelines.execution.journal import Journal, read_table
 
 Row = dict[str, Any]
 
@@ -91,9 +89,9 @@ class Records:
         if not found or not REGION_CODE.fullmatch(region):
             return schema.empty_table()
         try:
-            return pq.read_table(readable(found[-1]), columns=names).select(names).cast(schema)
+            return read_table(found[-1], names).select(names).cast(schema)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            raise parquet.ManifestError(f"{found[-1]} cannot be read ({error}); build again.") from error
+            raise parquet.ManifestError(f"{found[-1]} cannot be read ({error}).") from error
 
     def scenes(self, wanted: Collection[str]) -> list[Row]:
         """Kept scenes by id."""

@@ -77,6 +77,16 @@ def test_indexes_and_manifests_are_made_anew_without_fetching(
     assert "nothing to repair" in str(repair(root, class_map))
 
 
+@pytest.mark.parametrize("table", ["ground-*", "items-*", "matching-*.kept", "footprints-*.dropped"])
+def test_a_damaged_table_of_the_journal_is_not_published(root: Path, class_map: ClassMap, table: str) -> None:
+    (path,) = (root / ".gl10m" / "stages" / "CA").glob(f"{table}.parquet")
+    flip(path, path.stat().st_size // 2)
+    delete("manifests/coverage.parquet")(root)
+    report = repair(root, class_map)
+    assert f"the journal does not suffice: its table {path.name} is damaged" in str(report)
+    assert not (root / "manifests" / "coverage.parquet").exists()
+
+
 LOST: dict[str, tuple[Callable[[Path], None], int]] = {
     "a bit of a tile": (flip_tile, 1),
     "a bit of the footer": (lambda root: flip(root / SHARD, (root / SHARD).stat().st_size - 300), 0),
