@@ -9,6 +9,7 @@ import pyarrow as pa
 from gl10m.manifest import parquet
 from gl10m.manifest.columns import paired, values, where
 from gl10m.manifest.outcome import Outcome
+from gl10m.manifest.provenance import is_made_from
 from gl10m.manifest.schema import CANDIDATES, FUNNEL, ITEMS, SCENES
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.rejection import PLACE_STAGES
@@ -53,6 +54,10 @@ def _account(root: Place, journal: Journal, region: str, receipts: pa.Table, cla
     inputs = json.loads(about["gl10m.inputs"])
     if inputs.get("class_map") != class_map.digest:
         raise UnknownBuildError(f"{region} was labelled with another class map: name it with --class-map")
+    labelled = _read(_only(journal, region, "classes-*.kept.parquet"))
+    # Scenes have the same keys whatever their labels. A journal of earlier versions does not tell.
+    if is_made_from(labelled.schema.metadata, inputs) is False:
+        raise UnknownBuildError(f"its polygons of {region} are of another build than the published one")
     own = {name.partition(".")[2]: value for name, value in inputs.items() if name.startswith(f"{region}.")}
     return Account(
         plan=_plan(journal, region),

@@ -87,6 +87,15 @@ def test_a_damaged_table_of_the_journal_is_not_published(root: Path, class_map: 
     assert not (root / "manifests" / "coverage.parquet").exists()
 
 
+def test_labels_of_another_class_map_are_not_published_under_the_name_of_the_old_one(
+    tried: Path, tmp_path: Path, class_map: ClassMap
+) -> None:
+    shutil.copytree(tried, tmp_path / "root")
+    delete("manifests/scenes.parquet")(tmp_path / "root")
+    report = repair(tmp_path / "root", class_map)
+    assert "its polygons of CA are of another build than the published one" in str(report)
+
+
 LOST: dict[str, tuple[Callable[[Path], None], int]] = {
     "a bit of a tile": (flip_tile, 1),
     "a bit of the footer": (lambda root: flip(root / SHARD, (root / SHARD).stat().st_size - 300), 0),
