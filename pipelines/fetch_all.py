@@ -1,7 +1,9 @@
 """All images of a build: which scenes are asked for, in which batches, and what came of each."""
 
 import logging
+from collections.abc import Mapping
 
+import pyarrow as pa
 from distributed import Client
 
 from gl10m.manifest.columns import values, where, where_not
@@ -105,10 +107,24 @@ def fetch_all(
                     workplace=job.workplace,
                 )
             )
-    asked = {name for task in tasks for name in task.keys}
-    anew = asked & set(values(where_not(receipts, "outcome", {"failed"}), "scene_id"))
-    again = f", {len(anew):,} of them anew: parameters, items or software have changed" if anew else ""
-    return _run_batches(client, journal, tasks, Watch(patience.hopeless_batches), telling, again=again)
+    asked = {name: key for task in tasks for name, key in task.keys.items()}
+    watch = Watch(patience.hopeless_batches)
+    return _run_batches(client, journal, tasks, watch, telling, again=why_again(asked, receipts))
+
+
+def why_again(asked: Mapping[str, str], receipts: pa.Table) -> str:
+    """Why scenes that came once are asked for once more; empty where none is.
+
+    Args:
+        asked: scene id to scene key.
+        receipts: of all that came, schema RECEIPTS.
+    """
+    came = where_not(receipts, "outcome", {"failed"})
+    lost = set(asked.values()) & set(values(came, "scene_key"))
+    known = set(values(came, "scene_id"))
+    changed = [name for name, key in asked.items() if name in known and key not in lost]
+    told = f", {len(changed):,} of them anew: parameters, items or software have changed" if changed else ""
+    return told + (f", {len(lost):,} of them lost from their shards" if lost else "")
 
 
 def _run_batches(

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from gl10m.report.card import LICENCES, README
@@ -13,6 +14,8 @@ from gl10m.scene.class_map import ClassMap
 from gl10m.store.integrity import verify
 from gl10m.store.layout import index_path
 from gl10m.store.region_index import open_index
+from pipelines.execution.fragments import RECEIPTS
+from pipelines.fetch_all import why_again
 from pipelines.repair import repair
 from tests.pipelines.town import Town, contents
 from tests.store.mutations import mutation
@@ -120,8 +123,22 @@ def test_whole_scenes_of_a_damaged_shard_are_kept_and_the_others_fetched_again(
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert f"{lost} scenes fetched again" in ended.stdout
+    assert f"imagery: {lost} scenes to fetch, {lost} of them lost from their shards" in ended.stderr
     assert contents(root) == contents(built)
     assert verify(root, deep=True) == []
+
+
+def test_a_lost_scene_is_not_told_as_a_changed_one() -> None:
+    rows = [("k1", "CA-w1", "kept"), ("k2", "CA-w2", "kept"), ("k3", "CA-w3", "failed")]
+    came = [
+        {"scene_key": key, "scene_id": name, "state": "CA", "outcome": outcome, "stage": "hr"}
+        for key, name, outcome in rows
+    ]
+    receipts = pa.Table.from_pylist(came, schema=RECEIPTS.schema)
+    assert why_again({"CA-w3": "k3", "CA-w4": "k4"}, receipts) == ""
+    assert why_again({"CA-w1": "k1", "CA-w2": "other"}, receipts) == (
+        ", 1 of them anew: parameters, items or software have changed, 1 of them lost from their shards"
+    )
 
 
 def test_the_command_says_what_it_would_do_and_changes_nothing(root: Path) -> None:
