@@ -288,7 +288,9 @@ def world(
     help="With the other options of the build that made the data set: lost scenes are then fetched again.",
 )
 @options_of_build
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would be done and what would be left, and change nothing."
+)
 @root_option
 def repair(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
     """Make a damaged data set whole: indexes and manifests anew, lost scenes fetched again.

@@ -16,7 +16,7 @@ from gl10m.store.layout import index_path
 from gl10m.store.region_index import open_index
 from pipelines.execution.fragments import RECEIPTS
 from pipelines.fetch_all import why_again
-from pipelines.repair import repair
+from pipelines.repair import WITH_OPTIONS, repair
 from tests.pipelines.town import Town, contents
 from tests.store.mutations import mutation
 from tests.store.test_integrity import flip
@@ -70,7 +70,9 @@ def test_indexes_and_manifests_are_made_anew_without_fetching(
     WITHOUT_FETCHING[damage](root)
     assert verify(root)
     planned = repair(root, class_map, dry_run=True)
-    assert "made anew" in str(planned)
+    assert "to be made anew" in str(planned)
+    assert "does not suffice" not in str(planned)
+    assert "are lost" not in str(planned)
     assert verify(root)
     report = repair(root, class_map)
     assert "nothing was fetched" in str(report)
@@ -88,6 +90,24 @@ def test_a_damaged_table_of_the_journal_is_not_published(root: Path, class_map: 
     report = repair(root, class_map)
     assert f"the journal does not suffice: its table {path.name} is damaged" in str(report)
     assert not (root / "manifests" / "coverage.parquet").exists()
+
+
+@pytest.mark.parametrize("gone", [".gl10m", ".gl10m/stages"])
+def test_without_the_journal_nothing_is_told_as_made_and_the_options_are_asked_for(
+    root: Path, class_map: ClassMap, gone: str
+) -> None:
+    shutil.rmtree(root / gone)
+    delete("manifests/items.parquet")(root)
+    planned = repair(root, class_map, dry_run=True).lines
+    done = repair(root, class_map)
+    assert planned == done.lines  # what was foreseen came
+    assert planned[0].startswith("manifests/items.parquet: to be made anew")
+    assert planned[1].startswith("the journal does not suffice: ")
+    assert planned[2].endswith(
+        "run `gl10m repair` or `gl10m build` with the options of the build, which fetches them"
+    )
+    assert [problem.remedy for problem in done.left] == [WITH_OPTIONS]
+    assert "made anew" not in str(done).replace("to be made anew", "")
 
 
 def test_labels_of_another_class_map_are_not_published_under_the_name_of_the_old_one(
@@ -113,6 +133,8 @@ def test_whole_scenes_of_a_damaged_shard_are_kept_and_the_others_fetched_again(
 ) -> None:
     change, lost = LOST[damage]
     change(root)
+    planned = str(repair(root, class_map, dry_run=True))
+    assert ("are lost: run `gl10m repair` or `gl10m build` with the options" in planned) == bool(lost)
     alone = repair(root, class_map)
     if not lost:
         assert contents(root) == contents(built)
@@ -147,7 +169,7 @@ def test_the_command_says_what_it_would_do_and_changes_nothing(root: Path) -> No
     command = [sys.executable, "-m", "gl10m", "repair", "--root", str(root), "--dry-run"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert f"{SHARD}: written anew; scenes CA-" in ended.stdout
+    assert f"{SHARD}: to be written anew; scenes CA-" in ended.stdout
     assert contents(root) == damaged
 
 
