@@ -120,6 +120,24 @@ def test_a_journal_of_which_a_byte_has_changed_is_not_believed(
         trace_scene(root, rows(root, "scenes")[0]["scene_id"])
 
 
+def test_a_journal_of_another_class_map_is_told_and_not_taken_for_that_of_the_data_set(tried: Path) -> None:
+    (found,) = trace_scene(tried, rows(tried, "scenes")[0]["scene_id"])
+    assert "of another build or dry run, of another class map or OSM file" in found.steps[0].words
+    assert found.steps[1].words == ""
+    rejected = next(row for row in rows(tried, "rejections") if row["stage"] not in {"polygons", "classes"})
+    (let_go,) = trace_scene(tried, rejected["subject"])
+    assert "of another build or dry run" in let_go.steps[0].words
+
+
+def test_an_object_that_the_journal_does_not_hold_is_of_another_build(built: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(built, root)
+    for path in (root / ".gl10m" / "stages" / "CA").glob("polygons-*.kept.parquet"):
+        path.unlink()
+    (found,) = trace_scene(root, rows(root, "scenes")[0]["scene_id"])
+    assert "does not hold the object, so that it is of another build" in found.steps[0].words
+
+
 def test_a_match_whose_manifests_are_not_there_yet_is_pending(built: Path, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     shutil.copytree(built / ".gl10m", begun / ".gl10m")
