@@ -48,7 +48,13 @@ __all__ = [
 @click.command()
 @states_option
 @options_of_build
-@click.option("--dry-run", is_flag=True, help="Stop before any pixel is read and print the plan of the rest.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Stop before any pixel is read and print the plan of the rest. The journal is then of "
+    "these options: if they are not those of the data set that stands there, `gl10m view`, `trace` "
+    "and `repair` lack its tables until the build of that data set is run again, which fetches no image.",
+)
 @root_option
 def build(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
     """Build a data set: OSM extracts and imagery to shards and manifests.
@@ -290,7 +296,9 @@ def world(
     help="With the other options of the build that made the data set: lost scenes are then fetched again.",
 )
 @options_of_build
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would be done and what would be left, and change nothing."
+)
 @root_option
 def repair(root: "Place", **asked: Any) -> None:  # noqa: ANN401 - click hands over the options by name
     """Make a damaged data set whole: indexes and manifests anew, lost scenes fetched again.

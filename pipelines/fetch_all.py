@@ -1,17 +1,17 @@
 """All images of a build: which scenes are asked for, in which batches, and what came of each."""
 
 import logging
+from collections.abc import Mapping
 
-import pyarrow.parquet as pq
+import pyarrow as pa
 from distributed import Client
 
 from gl10m.manifest.columns import values, where, where_not
 from gl10m.manifest.schema import ITEMS, MATCHED
-from gl10m.storage.contents import readable
 from gl10m.storage.place import Place
 from pipelines.config import BuildParameters
 from pipelines.execution.fragments import Receipts, scene_key
-from pipelines.execution.journal import Journal, declared_table
+from pipelines.execution.journal import Journal, declared_table, read_table
 from pipelines.execution.notes import Notes, noting
 from pipelines.execution.tasks import TaskFailure, run
 from pipelines.execution.telling import Telling
@@ -41,12 +41,15 @@ def scene_keys(plan: RegionPlan, parameters: BuildParameters, sources: Sources) 
         plan: of the region.
         parameters: of the build.
         sources: whose items they name.
+
+    Raises:
+        DamagedTableError: a table of the journal has changed since it was written.
     """
     names = (sources.lr_name, sources.hr_name)
     columns = ["scene_id", "bounds", "naip_items", "sentinel2_items"]
     version = parameters_key(parameters)
-    rows = pq.read_table(readable(plan.matched), columns=columns).to_pylist()
-    marks = item_marks(pq.read_table(readable(plan.items)))
+    rows = read_table(plan.matched, columns).to_pylist()
+    marks = item_marks(read_table(plan.items))
     return {str(row["scene_id"]): scene_key(row, version, names, marks) for row in rows}
 
 
@@ -76,6 +79,7 @@ def fetch_all(
 
     Raises:
         SourcesDownError: batch after batch fails altogether.
+        DamagedTableError: a table of the journal has changed since it was written.
         OSError: the data set cannot be written.
     """
     journal = Journal(root)
@@ -103,10 +107,24 @@ def fetch_all(
                     workplace=job.workplace,
                 )
             )
-    asked = {name for task in tasks for name in task.keys}
-    anew = asked & set(values(where_not(receipts, "outcome", {"failed"}), "scene_id"))
-    again = f", {len(anew):,} of them anew: parameters, items or software have changed" if anew else ""
-    return _run_batches(client, journal, tasks, Watch(patience.hopeless_batches), telling, again=again)
+    asked = {name: key for task in tasks for name, key in task.keys.items()}
+    watch = Watch(patience.hopeless_batches)
+    return _run_batches(client, journal, tasks, watch, telling, again=why_again(asked, receipts))
+
+
+def why_again(asked: Mapping[str, str], receipts: pa.Table) -> str:
+    """Why scenes that came once are asked for once more; empty where none is.
+
+    Args:
+        asked: scene id to scene key.
+        receipts: of all that came, schema RECEIPTS.
+    """
+    came = where_not(receipts, "outcome", {"failed"})
+    lost = set(asked.values()) & set(values(came, "scene_key"))
+    known = set(values(came, "scene_id"))
+    changed = [name for name, key in asked.items() if name in known and key not in lost]
+    told = f", {len(changed):,} of them anew: parameters, items or software have changed" if changed else ""
+    return told + (f", {len(lost):,} of them lost from their shards" if lost else "")
 
 
 def _run_batches(

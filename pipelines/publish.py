@@ -55,6 +55,7 @@ def publish(root: Place, accounts: list[Account], class_map: ClassMap) -> pa.Tab
 
     Raises:
         MixedClassMapError: the data set already holds regions of another class map.
+        DamagedTableError: a table of the journal has changed since it was written.
     """
     journal, transaction = Journal(root), transaction_in(root)
     regions = {item.region for item in accounts}

@@ -1,7 +1,7 @@
 """One region from its OSM file to matched candidates: the stages before any pixel is read."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import shapely
 
 from gl10m.manifest.columns import values, where
 from gl10m.manifest.outcome import Ledger, Outcome
+from gl10m.manifest.provenance import made_from
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.identity import lots
 from gl10m.scene.rejection import Reason
@@ -30,7 +31,7 @@ from pipelines.stages.subsampling import subsample
 
 VERSIONS = {
     "polygons": 2,
-    "classes": 1,
+    "classes": 2,
     "footprints": 2,
     "items": 2,
     "coverage": 2,
@@ -124,7 +125,7 @@ def prepare(job: RegionJob) -> RegionPlan:
     key = key_of(VERSIONS["polygons"], versions(PLACES), region, job.osm_sha256, class_map.digest)
     polygons = keep("polygons", key, lambda: read_polygons(job.osm, region, class_map))
     key = key_of(VERSIONS["classes"], key)
-    labelled = keep("classes", key, lambda: map_classes(polygons, region, class_map))
+    labelled = keep("classes", key, lambda: _labelled(polygons, job))
     footprints_key = key = key_of(VERSIONS["footprints"], key, asdict(parameters.footprints))
     candidates = keep(
         "footprints", key, lambda: make_footprints(labelled, region, class_map, parameters.footprints)
@@ -165,6 +166,14 @@ def prepare(job: RegionJob) -> RegionPlan:
         matched=journal.outcome_paths("matching", region, key)[0],
         coverage=journal.table_path("ground", region, ground_key),
     )
+
+
+def _labelled(polygons: pa.Table, job: RegionJob) -> Outcome:
+    """The labelled polygons, which tell what they were made from: the viewer knows no key of a stage."""
+    outcome = map_classes(polygons, job.region, job.class_map)
+    told = made_from(job.region, job.class_map.digest, job.osm_sha256)
+    about = {**(outcome.kept.schema.metadata or {}), **told}
+    return replace(outcome, kept=outcome.kept.replace_schema_metadata(about))
 
 
 def count(outcome: Outcome, region: str) -> dict[str, Any]:

@@ -5,20 +5,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gl10m.manifest import parquet
 from gl10m.manifest.columns import paired, values, where
 from gl10m.manifest.outcome import Outcome
+from gl10m.manifest.provenance import is_made_from
 from gl10m.manifest.schema import CANDIDATES, FUNNEL, ITEMS, SCENES
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.rejection import PLACE_STAGES
-from gl10m.storage.contents import readable
 from gl10m.storage.place import Place, below
 from gl10m.store.layout import SHARDS
 from pipelines.account import Account
 from pipelines.execution.fragments import Receipts
-from pipelines.execution.journal import Journal
+from pipelines.execution.journal import DamagedTableError, Journal, read_table
 from pipelines.region import RegionPlan, count
 
 
@@ -55,6 +54,10 @@ def _account(root: Place, journal: Journal, region: str, receipts: pa.Table, cla
     inputs = json.loads(about["gl10m.inputs"])
     if inputs.get("class_map") != class_map.digest:
         raise UnknownBuildError(f"{region} was labelled with another class map: name it with --class-map")
+    labelled = _read(_only(journal, region, "classes-*.kept.parquet"))
+    # Scenes have the same keys whatever their labels. A journal of earlier versions does not tell.
+    if is_made_from(labelled.schema.metadata, inputs) is False:
+        raise UnknownBuildError(f"its polygons of {region} are of another build than the published one")
     own = {name.partition(".")[2]: value for name, value in inputs.items() if name.startswith(f"{region}.")}
     return Account(
         plan=_plan(journal, region),
@@ -68,6 +71,9 @@ def _account(root: Place, journal: Journal, region: str, receipts: pa.Table, cla
 
 def _plan(journal: Journal, region: str) -> RegionPlan:
     counts, dropped = [], []
+    items, ground = (_only(journal, region, f"{name}-*.parquet") for name in ("items", "ground"))
+    for path in (items, ground):
+        _read(path)  # published as it stands
     for stage in PLACE_STAGES:
         paths = [_only(journal, region, f"{stage}-*.{part}.parquet") for part in ("kept", "dropped")]
         kept, lost = map(_read, paths)
@@ -79,9 +85,9 @@ def _plan(journal: Journal, region: str) -> RegionPlan:
         counts=tuple(counts),
         dropped=tuple(dropped),
         candidates=_only(journal, region, "footprints-*.kept.parquet"),
-        items=_only(journal, region, "items-*.parquet"),
+        items=items,
         matched=_only(journal, region, "matching-*.kept.parquet"),
-        coverage=_only(journal, region, "ground-*.parquet"),
+        coverage=ground,
     )
 
 
@@ -95,9 +101,11 @@ def _only(journal: Journal, region: str, pattern: str) -> Place:
 
 def _read(path: Place) -> pa.Table:
     try:
-        return pq.read_table(readable(path), page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        raise UnknownBuildError(f"its table {path.name} is damaged ({error})") from error
+        return read_table(path)
+    except DamagedTableError as error:
+        raise UnknownBuildError(f"its table {path.name} is damaged") from error
+    except OSError as error:
+        raise UnknownBuildError(f"its table {path.name} cannot be read ({error})") from error
 
 
 def _about(root: Place, region: str) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ the rest: it writes what is missing from the fragments and the journal's tables,
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,8 +21,8 @@ from gl10m.storage.register import REGISTER
 from gl10m.store.index import write_index
 from gl10m.store.integrity import verify
 from gl10m.store.layout import INDEXES, SHARDS, ShardName, StoreError, index_path
-from gl10m.store.problem import FOREIGN, SPLIT_REMEDY, UNNAMED, Problem
-from gl10m.store.region_index import DataSetNotFoundError, RegionIndex, open_index, regions_left
+from gl10m.store.problem import FOREIGN, MANIFEST_REMEDY, SPLIT_REMEDY, UNNAMED, Problem
+from gl10m.store.region_index import INDEX_REMEDY, DataSetNotFoundError, RegionIndex, open_index, regions_left
 from pipelines.build import build
 from pipelines.execution.fragments import Receipts
 from pipelines.execution.journal import Journal
@@ -31,11 +31,14 @@ from pipelines.execution.publication import transaction_in
 from pipelines.inputs import BuildRequest
 from pipelines.publish import publish
 from pipelines.remembered import UnknownBuildError, remembered
-from pipelines.salvage import salvage
+from pipelines.salvage import is_whole, salvage
 from pipelines.shards import available
 
 NOT_OURS = frozenset({FOREIGN, UNNAMED, SPLIT_REMEDY})
 """Remedies that are the user's to choose."""
+
+WITH_OPTIONS = "`gl10m repair` or `gl10m build`, with the options of the build, makes it anew."
+"""What to do about what a repair without them could not make."""
 
 
 @dataclass(slots=True)
@@ -68,10 +71,11 @@ def repair(
     """
     report = RepairReport()
     if isinstance(root, BucketPath) and register.is_damaged(root.root.address):
-        report.lines.append(f"{REGISTER}: made anew from the objects of the bucket")
         if dry_run:
+            report.lines.append(f"{REGISTER}: to be made anew from the objects of the bucket")
             return report
         register.restore(root.root.address)
+        report.lines.append(f"{REGISTER}: made anew from the objects of the bucket")
     problems = verify(root, deep=True)
     mine = [problem for problem in problems if problem.remedy not in NOT_OURS]
     report.left = [problem for problem in problems if problem.remedy in NOT_OURS]
@@ -80,6 +84,7 @@ def repair(
         return report
     report.lines += _intended(mine, fetches=request is not None)
     if dry_run:
+        report.lines += _foreseen(root, class_map, mine, fetches=request is not None)
         return report
     lost = _take_apart(root, mine, report)
     _make_anew(root, class_map, request, lost, report)
@@ -96,12 +101,50 @@ def _intended(problems: list[Problem], *, fetches: bool) -> list[str]:
     lines = []
     for file, named in sorted(scenes.items()):
         if file.startswith(f"{SHARDS}/"):
-            fate = "fetched again" if fetches else "lost, unless --states has them fetched again"
+            fate = "to be fetched again" if fetches else "lost, unless --states has them fetched again"
             known = f"scenes {', '.join(sorted(set(named)))} {fate}" if named else "no scene known as lost"
-            lines.append(f"{file}: written anew; {known}")
+            lines.append(f"{file}: to be written anew; {known}")
         else:
-            lines.append(f"{file}: made anew from the shards and the journal")
+            lines.append(f"{file}: to be made anew from the shards and the journal")
     return lines
+
+
+def _foreseen(root: Place, class_map: ClassMap, problems: list[Problem], *, fetches: bool) -> list[str]:
+    """What will keep a repair from going as intended: lost scenes, or a journal that does not suffice."""
+    fate = "fetched again" if fetches else "lost"
+    suspects = _suspects(root, {problem.file for problem in problems})
+    unseen = [path.name for path, index in suspects if index is None and not is_whole(path)]
+    lines = [f"{SHARDS}/{name}: damaged; what of its scenes is not whole is {fate}" for name in unseen]
+    if unseen or _loses_scenes(root, problems):
+        return lines if fetches else [*lines, _to_run("scenes are lost")]
+    if all(problem.file.startswith(f"{INDEXES}/") for problem in problems):
+        return []  # made from the shards alone
+    try:
+        remembered(root, class_map)
+    except UnknownBuildError as error:
+        told = [f"the journal does not suffice: {error}"]
+        return told if fetches else [*told, _to_run("the tables of the build are lost")]
+    return []
+
+
+def _loses_scenes(root: Place, problems: list[Problem]) -> bool:
+    """Whether scenes are surely lost; what a shard with a damaged footer still holds is not told here."""
+    damaged = [problem for problem in problems if problem.file.startswith(f"{SHARDS}/")]
+    if any(problem.scene for problem in damaged):
+        return True
+    if any((root / problem.file).exists() for problem in damaged):
+        return False
+    return bool(_lost(root, Journal(root)))
+
+
+def _lost(root: Place, journal: Journal) -> set[str]:
+    """Keys of scenes that were kept and whose images are in no fragment and no shard."""
+    receipts = _receipts(journal)
+    return set(values(where(receipts, "outcome", {"kept"}), "scene_key")) - available(root, receipts)
+
+
+def _to_run(what: str) -> str:
+    return f"{what}: run `gl10m repair` or `gl10m build` with the options of the build, which fetches them"
 
 
 def _take_apart(root: Place, problems: list[Problem], report: RepairReport) -> int:
@@ -122,8 +165,7 @@ def _take_apart(root: Place, problems: list[Problem], report: RepairReport) -> i
             _drop(root, f"{SHARDS}/{path.name}")
             dropped.add(path.name[:2])
         _index_anew(root, dropped)
-        kept = set(values(where(_receipts(journal), "outcome", {"kept"}), "scene_key"))
-        return len(kept - available(root, _receipts(journal)))
+        return len(_lost(root, journal))
 
 
 def _index_anew(root: Place, incomplete: set[str]) -> None:
@@ -199,10 +241,15 @@ def _make_anew(
             return
     if request is None:
         what = f"{lost} scenes are lost" if lost else "the tables of the build are lost"
-        report.lines.append(
-            f"{what}: run `gl10m repair` or `gl10m build` with the options of the build, which fetches them"
-        )
+        report.lines.append(_to_run(what))
     else:
         report.lines.append(f"{lost} scenes fetched again by the build")
         report.lines.append(build(request).text)
-    report.left += [problem for problem in verify(root) if problem not in report.left]
+    left = [problem for problem in verify(root) if problem not in report.left]
+    report.left += left if request else [_with_options(problem) for problem in left]
+
+
+def _with_options(problem: Problem) -> Problem:
+    """A problem whose remedy is not the very command that has just failed."""
+    failed = problem.remedy in {MANIFEST_REMEDY, INDEX_REMEDY}
+    return replace(problem, remedy=WITH_OPTIONS) if failed else problem

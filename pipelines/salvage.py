@@ -61,6 +61,15 @@ def salvage(
         return 0
 
 
+def is_whole(path: Place) -> bool:
+    """Whether a shard can be read to its last image, judged without an index."""
+    try:
+        with at_hand(path) as local:
+            return _reads(local)
+    except (ObjectNotFoundError, FileNotFoundError):
+        return False
+
+
 def _keep(rows: pa.Table, keys: Mapping[str, str], journal: Journal) -> int:
     """Commit a few scenes, schema FETCHED, that have a key."""
     known = where(rows, "scene_id", keys.keys())

@@ -77,6 +77,9 @@ def stage_region(
 
     Returns:
         Rows of schema PLACED, and the names of the region's shards.
+
+    Raises:
+        DamagedTableError: the matches in the journal have changed since they were written.
     """
     region = item.region
     kept = where(item.receipts, "outcome", {"kept"})

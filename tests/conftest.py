@@ -63,6 +63,18 @@ def built(town: Town, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tried(built: Path, town: Town, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `built`, after a dry run with another class map: the same scenes, other limits of area."""
+    folder = tmp_path_factory.mktemp("tried")
+    shutil.copytree(built, folder / "root")
+    bundled = (Path(__file__).parents[1] / "class_maps" / "gl10m-66.toml").read_text()
+    (folder / "mine.toml").write_text(bundled.replace("[5e3, 2e7]", "[5e3, 3e7]"))
+    ended = town.build(folder / "root", "--dry-run", "--class-map", str(folder / "mine.toml"))
+    assert ended.returncode == 0, ended.stderr
+    return folder / "root"
+
+
+@pytest.fixture(scope="session")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
     with arena(tmp_path_factory.mktemp("arena")) as made:
         yield made

@@ -4,9 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import gl10m
+
+MADE_FROM: Final = b"gl10m.made_from"
+"""Metadata key of the labelled polygons in a journal: their region, class map and OSM file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,41 @@ def digest(value: Any) -> str:  # noqa: ANN401 - anything that JSON can hold
     """SHA-256, hexadecimal, of a value in canonical JSON: the same on every machine and in every run."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def made_from(region: str, class_map: str, osm_sha256: str) -> dict[bytes, bytes]:
+    """Metadata of the labelled polygons of a region.
+
+    Args:
+        region: region code.
+        class_map: its digest.
+        osm_sha256: of the OSM file.
+    """
+    told = {"region": region, "class_map": class_map, "osm_sha256": osm_sha256}
+    return {MADE_FROM: json.dumps(told, sort_keys=True).encode()}
+
+
+def is_made_from(about: Mapping[bytes, bytes] | None, inputs: Mapping[str, Any]) -> bool | None:
+    """Whether labelled polygons are those of a published build.
+
+    The journal is that of the build begun last, which may have been another one: a dry run, or one that was
+    stopped.
+
+    Args:
+        about: metadata of the table of polygons.
+        inputs: of the published build, as its manifests tell under gl10m.inputs.
+
+    Returns:
+        None where the table does not tell.
+    """
+    try:
+        told = json.loads((about or {})[MADE_FROM])
+        class_map, osm = told["class_map"], inputs.get(f"{told['region']}.osm", "")
+        return bool(
+            class_map == inputs.get("class_map") and str(osm).endswith(f" sha256 {told['osm_sha256']}")
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

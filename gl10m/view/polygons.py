@@ -1,18 +1,23 @@
 """The outlines of classes in a scene.
 
 The manifests hold which class meets which tile, not the polygons: those stand in the journal of the build,
-`.gl10m/stages/<region>/classes-<key>.kept.parquet`, schema LABELLED_POLYGONS. Where the journal is gone, or
-its table too large to hold, the viewer shows tiles.
+`.gl10m/stages/<region>/classes-<key>.kept.parquet`, schema LABELLED_POLYGONS. Where the journal is gone,
+or of another build than the published one, or its table too large to hold, the viewer shows tiles.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from gl10m.manifest import seal
+from gl10m.manifest.provenance import is_made_from
+from gl10m.report.page.facts import about
 from gl10m.scene.states import REGION_CODE
 from gl10m.storage.contents import readable
 from gl10m.storage.place import Place, below
@@ -106,10 +111,37 @@ class Polygons:
         files = below(self._root / ".gl10m" / "stages" / region, "classes-*.kept.parquet")
         if not files:
             return "The journal of the build is not here, and with it the polygons: tiles are shown instead."
-        if files[-1].stat().st_size > MAX_BYTES:
-            return f"The polygons of {region} are more than {MAX_BYTES >> 20} MB: tiles are shown instead."
         try:
-            with pq.ParquetFile(readable(files[-1]), page_checksum_verification=True) as file:
-                return RegionPolygons(file.read(columns=_COLUMNS))
+            inputs = about(self._root).get("gl10m.inputs", {})
+            return _of_published(region, files, inputs)
         except (pa.ArrowException, OSError, ValueError, KeyError):
             return "The polygons in the journal cannot be read: tiles are shown instead."
+
+
+def _of_published(region: str, files: list[Place], inputs: Mapping[str, Any]) -> RegionPolygons | str:
+    """The polygons that the published scenes were labelled with, or why they are not shown.
+
+    Args:
+        region: region code.
+        files: tables of labelled polygons; two where a build was killed between them.
+        inputs: of the published build.
+
+    Raises:
+        ValueError, OSError, pa.ArrowException, KeyError: they cannot be read.
+    """
+    for path in files:
+        if isinstance(path, Path):
+            seal.check_seal(path)  # pages have checksums of their own, footers have not
+        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
+            if not is_made_from(file.schema_arrow.metadata, inputs):
+                continue
+            if path.stat().st_size > MAX_BYTES:
+                return (
+                    f"The polygons of {region} are more than {MAX_BYTES >> 20} MB: tiles are shown instead."
+                )
+            return RegionPolygons(file.read(columns=_COLUMNS))
+    return (
+        f"The polygons of {region} in the journal are not those that the scenes were labelled with, as after "
+        "a build or a dry run with another class map or OSM file, or by an earlier gl10m: tiles are shown "
+        "instead. `gl10m build` with the options of the published build brings them back."
+    )

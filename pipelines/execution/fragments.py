@@ -14,7 +14,7 @@ from gl10m.manifest.columns import values, where
 from gl10m.manifest.schema import FETCHED, REJECTIONS, Column, Table
 from gl10m.storage.contents import readable
 from gl10m.storage.place import BucketPath, Place, below
-from pipelines.execution.journal import Journal, key_of
+from pipelines.execution.journal import DamagedTableError, Journal, key_of, read_table
 from pipelines.execution.notes import FRAGMENT, ROW, columns_of, noted, placed, sizes_of, write_note
 
 _KEY = Column("scene_key", pa.string(), "-", "build", "Content key of the scene: place, items, parameters")
@@ -278,7 +278,6 @@ def _remembered(path: Place) -> pa.Table | None:
 
 def _read_keys(path: Place) -> "pa.ChunkedArray[Any] | None":
     try:
-        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
-            return file.read(columns=["scene_key"])["scene_key"].cast(pa.string())
-    except (OSError, pa.ArrowException, KeyError, ValueError):
+        return read_table(path, ["scene_key"])["scene_key"].cast(pa.string())
+    except (OSError, DamagedTableError, pa.ArrowException, KeyError):
         return None

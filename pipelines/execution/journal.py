@@ -32,6 +32,10 @@ KEY_LENGTH = 20
 """Hexadecimal digits of a digest that stand in a file name: 80 bits."""
 
 
+class DamagedTableError(ValueError):
+    """A table of the journal is not, byte for byte, what was written."""
+
+
 class UnwritableJournalError(OSError):
     """The disk of the journal is full, or refuses to write."""
 
@@ -67,17 +71,28 @@ def _write(path: Place, table: pa.Table) -> None:
         seal.seal(temporary)
 
 
-def _read(path: Place) -> pa.Table:
-    """The table at `path`, every byte of it as it was written.
+def read_table(path: Place, columns: list[str] | None = None) -> pa.Table:
+    """A table of a stage, every byte of it as it was written.
+
+    Args:
+        path: where it lies.
+        columns: columns to read; all if None.
 
     Raises:
         FileNotFoundError: there is none.
-        SealError: a byte is another: pages have checksums of their own, footers have not.
-        OSError, pa.ArrowException: it cannot be read.
+        DamagedTableError: a byte is another, or it lacks a column.
+        OSError: the disk does not give it.
     """
-    if isinstance(path, Path):
-        seal.check_seal(path)
-    table = pq.read_table(readable(path), page_checksum_verification=True)
+    try:
+        if isinstance(path, Path):
+            seal.check_seal(path)  # pages have checksums of their own, footers have not
+        table = pq.read_table(readable(path), columns=columns, page_checksum_verification=True)
+    except (OSError, pa.ArrowException, seal.SealError) as error:
+        if isinstance(error, OSError) and (error.errno or isinstance(error, FileNotFoundError)):
+            raise  # what a disk says has a number, what Arrow says of a damaged page has none
+        raise DamagedTableError(
+            f"{path} is damaged ({error}). `gl10m build`, with the options of the build, makes it anew."
+        ) from error
     about = {key: value for key, value in (table.schema.metadata or {}).items() if key != seal.KEY.encode()}
     return table.replace_schema_metadata(about or None)
 
@@ -85,8 +100,8 @@ def _read(path: Place) -> pa.Table:
 def _readable(path: Place) -> pa.Table | None:
     """The table at `path`, or None where it is missing or damaged: then its work is simply done again."""
     try:
-        return _read(path)
-    except (OSError, pa.ArrowException, seal.SealError):
+        return read_table(path)
+    except (OSError, DamagedTableError):
         return None
 
 
@@ -98,9 +113,17 @@ def declared_table(path: Place, declared: Table) -> pa.Table:
         declared: what it must be.
 
     Raises:
-        OSError, pa.ArrowException: it cannot be read.
+        DamagedTableError: a byte is another, or it is another table.
+        OSError: it is not there, or the disk does not give it.
     """
-    return pq.read_table(readable(path)).select(declared.names).cast(declared.schema)
+    table = read_table(path, declared.names)
+    try:
+        return table.select(declared.names).cast(declared.schema)
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise DamagedTableError(
+            f"{path} is not the table {declared.name} ({error}). `gl10m build`, with the options of the "
+            "build, makes it anew."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

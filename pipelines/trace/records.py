@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gl10m.manifest import parquet
 from gl10m.manifest.columns import where
+from gl10m.manifest.provenance import is_made_from
 from gl10m.manifest.schema import CANDIDATES, ITEMS, MATCHED, POLYGONS, REJECTIONS, SCENES, Table
 from gl10m.scene.class_map import ClassMap
 from gl10m.scene.rejection import PLACE_STAGES
 from gl10m.scene.states import REGION_CODE
-from gl10m.storage.contents import readable
 from gl10m.storage.place import Place, below
 from pipelines.config import BuildParameters, recorded
-from pipelines.execution.journal import Journal
+from pipelines.execution.journal import DamagedTableError, Journal, read_table
 
 Row = dict[str, Any]
 
@@ -91,9 +90,9 @@ class Records:
         if not found or not REGION_CODE.fullmatch(region):
             return schema.empty_table()
         try:
-            return pq.read_table(readable(found[-1]), columns=names).select(names).cast(schema)
+            return read_table(found[-1], names).select(names).cast(schema)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            raise parquet.ManifestError(f"{found[-1]} cannot be read ({error}); build again.") from error
+            raise parquet.ManifestError(f"{found[-1]} cannot be read ({error}).") from error
 
     def scenes(self, wanted: Collection[str]) -> list[Row]:
         """Kept scenes by id."""
@@ -122,6 +121,21 @@ class Records:
         """The OSM object, schema POLYGONS; None where the journal does not hold it."""
         rows = where(self.journal(region, "polygons.kept", POLYGONS), "osm_id", {osm_id}).to_pylist()
         return rows[0] if rows else None
+
+    def is_of_another_build(self, region: str) -> bool:
+        """Whether the journal of a published region is of a later build: another class map or OSM file.
+
+        Raises:
+            ManifestError: it is damaged.
+        """
+        if f"{region}.osm" not in self.inputs:
+            return False  # nothing of the region is published
+        found = below(self._stages / region, "classes-*.kept.parquet")
+        try:
+            made = [is_made_from(read_table(path, ["osm_id"]).schema.metadata, self.inputs) for path in found]
+        except (OSError, DamagedTableError) as error:
+            raise parquet.ManifestError(f"{found[-1]} cannot be read ({error}).") from error
+        return bool(made) and all(one is False for one in made)
 
     def matched(self, region: str, scene: str) -> Row | None:
         """The match of a candidate whose images are not published, schema MATCHED."""

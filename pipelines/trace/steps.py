@@ -17,6 +17,7 @@ from pipelines.stages.subsampling import PAPER_RATE, as_shares, drawn_lots, rete
 from pipelines.trace.records import Records, Row
 
 _TAGS_SHOWN = 12
+_BROUGHT_BACK = "`gl10m build` with the options of the published build brings its own back"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +51,11 @@ def steps(
         kept: whether it is in the data set.
     """
     parameters, class_map = records.parameters(region), records.class_map()
-    polygon = records.polygon(region, osm_id)
+    # What is published is told from its own journal alone: another build has other tags and other objects.
+    is_foreign = (kept or drop is not None) and records.is_of_another_build(region)
+    polygon = None if is_foreign else records.polygon(region, osm_id)
     words: dict[str, tuple[str, dict[str, Any]]] = {
-        "polygons": _polygon(polygon),
+        "polygons": _polygon(polygon, is_foreign=is_foreign, is_there=region in records.regions),
         "classes": _classes(polygon, class_map),
     }
     if row is not None:
@@ -103,7 +106,24 @@ def _waiting(last: int) -> list[Step]:
     return [Step(stage=stage, outcome="pending", words="not told yet: the build goes on") for stage in after]
 
 
-def _polygon(polygon: Row | None) -> tuple[str, dict[str, Any]]:
+def _polygon(polygon: Row | None, *, is_foreign: bool, is_there: bool) -> tuple[str, dict[str, Any]]:
+    """The object itself.
+
+    Args:
+        polygon: schema POLYGONS; None where no journal tells it.
+        is_foreign: whether the journal is of another class map or OSM file than the published build.
+        is_there: whether there is a journal of the region.
+    """
+    if is_foreign:
+        return (
+            "tags and area are in the journal of a build alone; the one here is of another build or dry run, "
+            f"of another class map or OSM file. {_BROUGHT_BACK}"
+        ), {}
+    if polygon is None and is_there:
+        return (
+            "tags and area are in the journal of a build alone; the one here does not hold the object, so "
+            f"that it is of another build. {_BROUGHT_BACK}"
+        ), {}
     if polygon is None:
         return "tags and area are in the journal of a build alone, which does not stand here", {}
     tags = dict(polygon["tags"])

@@ -6,15 +6,17 @@ import textwrap
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gl10m.manifest.outcome import Ledger, Outcome
-from gl10m.manifest.schema import POLYGONS
+from gl10m.manifest.schema import POLYGONS, REJECTIONS
 from gl10m.scene.rejection import Reason
-from pipelines.execution.journal import Journal, key_of
+from pipelines.execution.journal import DamagedTableError, Journal, declared_table, key_of, read_table
 from pipelines.execution.publication import JournalError, Transaction
+from tests.store.test_integrity import flip
 
 
 def outcome_of(ids: list[str]) -> Outcome:
@@ -54,6 +56,40 @@ def test_a_damaged_outcome_is_computed_again(tmp_path: Path) -> None:
     kept.write_bytes(b"PAR1 no more")
     again = journal.stage("polygons", "CA", "key", lambda: outcome_of(["way/1"]))
     assert again.read == 1
+
+
+@pytest.fixture
+def kept_table(tmp_path: Path) -> Path:
+    journal = Journal(tmp_path)
+    journal.stage("polygons", "CA", "key", lambda: outcome_of(["way/1", "way/2"]))
+    path = journal.outcome_paths("polygons", "CA", "key")[1]
+    assert isinstance(path, Path)
+    return path
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_no_reader_takes_a_table_of_which_a_byte_has_changed(kept_table: Path, part: int) -> None:
+    """In pages and in the footer, which has no checksum of its own."""
+    assert declared_table(kept_table, REJECTIONS).num_rows == 2
+    flip(kept_table, (2 * part + 1) * kept_table.stat().st_size // 16)
+    with pytest.raises(DamagedTableError, match=r"is damaged .* `gl10m build`"):
+        declared_table(kept_table, REJECTIONS)
+    with pytest.raises(DamagedTableError):
+        read_table(kept_table, ["subject"])
+
+
+def test_a_table_without_its_seal_is_damaged_and_a_missing_one_missing(kept_table: Path) -> None:
+    pq.write_table(pq.read_table(kept_table).replace_schema_metadata(None), kept_table)
+    with pytest.raises(DamagedTableError, match="does not carry the checksum"):
+        read_table(kept_table)
+    kept_table.unlink()
+    with pytest.raises(FileNotFoundError):
+        read_table(kept_table)
+
+
+def test_another_table_is_not_taken_for_the_declared_one(kept_table: Path) -> None:
+    with pytest.raises(DamagedTableError, match="osm_id"):
+        declared_table(kept_table, POLYGONS)
 
 
 def test_an_account_that_does_not_add_up_is_refused() -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from gl10m.report.card import LICENCES, README
@@ -13,7 +14,9 @@ from gl10m.scene.class_map import ClassMap
 from gl10m.store.integrity import verify
 from gl10m.store.layout import index_path
 from gl10m.store.region_index import open_index
-from pipelines.repair import repair
+from pipelines.execution.fragments import RECEIPTS
+from pipelines.fetch_all import why_again
+from pipelines.repair import WITH_OPTIONS, repair
 from tests.pipelines.town import Town, contents
 from tests.store.mutations import mutation
 from tests.store.test_integrity import flip
@@ -67,7 +70,9 @@ def test_indexes_and_manifests_are_made_anew_without_fetching(
     WITHOUT_FETCHING[damage](root)
     assert verify(root)
     planned = repair(root, class_map, dry_run=True)
-    assert "made anew" in str(planned)
+    assert "to be made anew" in str(planned)
+    assert "does not suffice" not in str(planned)
+    assert "are lost" not in str(planned)
     assert verify(root)
     report = repair(root, class_map)
     assert "nothing was fetched" in str(report)
@@ -75,6 +80,43 @@ def test_indexes_and_manifests_are_made_anew_without_fetching(
     assert contents(root) == contents(built)
     assert (root / SHARD).stat().st_mtime_ns == before
     assert "nothing to repair" in str(repair(root, class_map))
+
+
+@pytest.mark.parametrize("table", ["ground-*", "items-*", "matching-*.kept", "footprints-*.dropped"])
+def test_a_damaged_table_of_the_journal_is_not_published(root: Path, class_map: ClassMap, table: str) -> None:
+    (path,) = (root / ".gl10m" / "stages" / "CA").glob(f"{table}.parquet")
+    flip(path, path.stat().st_size // 2)
+    delete("manifests/coverage.parquet")(root)
+    report = repair(root, class_map)
+    assert f"the journal does not suffice: its table {path.name} is damaged" in str(report)
+    assert not (root / "manifests" / "coverage.parquet").exists()
+
+
+@pytest.mark.parametrize("gone", [".gl10m", ".gl10m/stages"])
+def test_without_the_journal_nothing_is_told_as_made_and_the_options_are_asked_for(
+    root: Path, class_map: ClassMap, gone: str
+) -> None:
+    shutil.rmtree(root / gone)
+    delete("manifests/items.parquet")(root)
+    planned = repair(root, class_map, dry_run=True).lines
+    done = repair(root, class_map)
+    assert planned == done.lines  # what was foreseen came
+    assert planned[0].startswith("manifests/items.parquet: to be made anew")
+    assert planned[1].startswith("the journal does not suffice: ")
+    assert planned[2].endswith(
+        "run `gl10m repair` or `gl10m build` with the options of the build, which fetches them"
+    )
+    assert [problem.remedy for problem in done.left] == [WITH_OPTIONS]
+    assert "made anew" not in str(done).replace("to be made anew", "")
+
+
+def test_labels_of_another_class_map_are_not_published_under_the_name_of_the_old_one(
+    tried: Path, tmp_path: Path, class_map: ClassMap
+) -> None:
+    shutil.copytree(tried, tmp_path / "root")
+    delete("manifests/scenes.parquet")(tmp_path / "root")
+    report = repair(tmp_path / "root", class_map)
+    assert "its polygons of CA are of another build than the published one" in str(report)
 
 
 LOST: dict[str, tuple[Callable[[Path], None], int]] = {
@@ -91,6 +133,8 @@ def test_whole_scenes_of_a_damaged_shard_are_kept_and_the_others_fetched_again(
 ) -> None:
     change, lost = LOST[damage]
     change(root)
+    planned = str(repair(root, class_map, dry_run=True))
+    assert ("are lost: run `gl10m repair` or `gl10m build` with the options" in planned) == bool(lost)
     alone = repair(root, class_map)
     if not lost:
         assert contents(root) == contents(built)
@@ -101,8 +145,22 @@ def test_whole_scenes_of_a_damaged_shard_are_kept_and_the_others_fetched_again(
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert f"{lost} scenes fetched again" in ended.stdout
+    assert f"imagery: {lost} scenes to fetch, {lost} of them lost from their shards" in ended.stderr
     assert contents(root) == contents(built)
     assert verify(root, deep=True) == []
+
+
+def test_a_lost_scene_is_not_told_as_a_changed_one() -> None:
+    rows = [("k1", "CA-w1", "kept"), ("k2", "CA-w2", "kept"), ("k3", "CA-w3", "failed")]
+    came = [
+        {"scene_key": key, "scene_id": name, "state": "CA", "outcome": outcome, "stage": "hr"}
+        for key, name, outcome in rows
+    ]
+    receipts = pa.Table.from_pylist(came, schema=RECEIPTS.schema)
+    assert why_again({"CA-w3": "k3", "CA-w4": "k4"}, receipts) == ""
+    assert why_again({"CA-w1": "k1", "CA-w2": "other"}, receipts) == (
+        ", 1 of them anew: parameters, items or software have changed, 1 of them lost from their shards"
+    )
 
 
 def test_the_command_says_what_it_would_do_and_changes_nothing(root: Path) -> None:
@@ -111,7 +169,7 @@ def test_the_command_says_what_it_would_do_and_changes_nothing(root: Path) -> No
     command = [sys.executable, "-m", "gl10m", "repair", "--root", str(root), "--dry-run"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert f"{SHARD}: written anew; scenes CA-" in ended.stdout
+    assert f"{SHARD}: to be written anew; scenes CA-" in ended.stdout
     assert contents(root) == damaged
 
 

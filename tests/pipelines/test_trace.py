@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gl10m import GL10MDataset
+from gl10m.manifest.parquet import ManifestError
 from gl10m.report.split_request import SplitRequest
 from gl10m.report.splitting import split_root
 from gl10m.scene.footprint import Footprint
@@ -22,6 +23,7 @@ from gl10m.store import codec
 from pipelines.stages.thinning import KEPT, THINNED, gave_way_to, thin
 from pipelines.trace.scene import UnknownSceneError, trace_scene
 from pipelines.trace.spot import read_spot, trace_spot
+from tests.store.test_integrity import flip
 
 
 def rows(root: Path, name: str) -> list[dict[str, Any]]:
@@ -104,6 +106,36 @@ def test_without_the_journal_the_manifests_still_answer(built: Path, tmp_path: P
     assert found.status == "kept"
     assert not found.whole_catalogue
     assert "journal" in found.steps[0].words
+
+
+@pytest.mark.parametrize("table", ["polygons-*.kept", "items-*"])
+def test_a_journal_of_which_a_byte_has_changed_is_not_believed(
+    built: Path, tmp_path: Path, table: str
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(built, root)
+    (path,) = (root / ".gl10m" / "stages" / "CA").glob(f"{table}.parquet")
+    flip(path, path.stat().st_size // 2)
+    with pytest.raises(ManifestError, match=r"is damaged .* `gl10m build`"):
+        trace_scene(root, rows(root, "scenes")[0]["scene_id"])
+
+
+def test_a_journal_of_another_class_map_is_told_and_not_taken_for_that_of_the_data_set(tried: Path) -> None:
+    (found,) = trace_scene(tried, rows(tried, "scenes")[0]["scene_id"])
+    assert "of another build or dry run, of another class map or OSM file" in found.steps[0].words
+    assert found.steps[1].words == ""
+    rejected = next(row for row in rows(tried, "rejections") if row["stage"] not in {"polygons", "classes"})
+    (let_go,) = trace_scene(tried, rejected["subject"])
+    assert "of another build or dry run" in let_go.steps[0].words
+
+
+def test_an_object_that_the_journal_does_not_hold_is_of_another_build(built: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(built, root)
+    for path in (root / ".gl10m" / "stages" / "CA").glob("polygons-*.kept.parquet"):
+        path.unlink()
+    (found,) = trace_scene(root, rows(root, "scenes")[0]["scene_id"])
+    assert "does not hold the object, so that it is of another build" in found.steps[0].words
 
 
 def test_a_match_whose_manifests_are_not_there_yet_is_pending(built: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gl10m.manifest import parquet
+from gl10m.manifest import parquet, seal
+from gl10m.manifest.parquet import metadata_of
+from gl10m.manifest.provenance import made_from
 from gl10m.manifest.schema import SCENES
 from gl10m.store import codec
 from gl10m.store.reader import SceneNotFoundError
@@ -22,6 +25,7 @@ from gl10m.view.site import Site
 from gl10m.view.static import FolderTakenError, write_static
 from tests.loopback import served
 from tests.store.small_scenes import METADATA, build, numbers, written
+from tests.store.test_integrity import flip
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,43 @@ def test_a_scene_tells_its_classes_tiles_and_price(site: Site) -> None:
     assert len(about["hr_bytes"]) == 100
     assert sorted(about["orders"][0]) == list(range(100))
     assert "journal of the build is not here" in about["note"]
+
+
+def note_of(root: Path) -> str:
+    """Why the page shows tiles in the place of outlines; empty where it shows outlines."""
+    told_of_first = told(site_of(root, (), None, (), 0, is_static=False), "scene-0/about.js")
+    assert bool(told_of_first["note"]) != any(entry["outlines"] for entry in told_of_first["classes"])
+    return str(told_of_first["note"])
+
+
+def test_outlines_of_another_build_are_not_drawn(built: Path, tried: Path) -> None:
+    assert note_of(built) == ""
+    assert "are not those that the scenes were labelled with" in note_of(tried)
+
+
+def test_outlines_of_another_osm_file_or_of_an_earlier_gl10m_are_not_drawn(
+    built: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(built, root)
+    (path,) = (root / ".gl10m" / "stages" / "CA").glob("classes-*.kept.parquet")
+    table = pq.read_table(path)
+    digest = metadata_of(root / "manifests" / "scenes.parquet")["gl10m.inputs"]
+    for about in (made_from("CA", json.loads(digest)["class_map"], 64 * "0"), {}):
+        sealed = {**about, seal.KEY.encode(): seal.BLANK.encode()}
+        pq.write_table(table.replace_schema_metadata(sealed), path)
+        seal.seal(path)
+        assert "are not those that the scenes were labelled with" in note_of(root)
+
+
+def test_outlines_of_which_a_byte_of_the_footer_has_changed_are_not_drawn(
+    built: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(built, root)
+    (path,) = (root / ".gl10m" / "stages" / "CA").glob("classes-*.kept.parquet")
+    flip(path, path.read_bytes().rindex(b"gl10m.schema_version"))
+    assert "cannot be read" in note_of(root)
 
 
 NOT_THERE = [
