@@ -130,9 +130,10 @@ def together(script: str, out: Path, count: int) -> dict[str, torch.Tensor]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     command += [str(out / "together.py"), str(out)]
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, timeout=300, env=environment, capture_output=True)
-    ended: dict[str, torch.Tensor] = torch.load(out / "end.pt", weights_only=True)
-    return ended
+    ended = subprocess.run(command, check=False, timeout=300, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    left: dict[str, torch.Tensor] = torch.load(out / "end.pt", weights_only=True)
+    return left
 
 
 def test_two_processes_under_torchrun_do_what_one_does(tmp_path: Path) -> None:
