@@ -5,6 +5,7 @@ computes the same step, up to the order of sums.
 """
 
 import contextlib
+import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -102,6 +103,9 @@ def team(device: str, *, compiled: bool = False) -> Iterator[Team]:
     try:
         yield Team(dist.get_rank(), size, place, compiled)
     finally:
+        # A wrapped module holds the group, in cycles. A group that lives until the interpreter ends is taken
+        # down under its threads, and now and then the process aborts, after all is done.
+        gc.collect()
         dist.destroy_process_group()
 
 

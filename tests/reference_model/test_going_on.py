@@ -103,7 +103,9 @@ from reference_model.run import Run
 from reference_model.team import team
 
 torch.set_num_threads(1)
-with team("cpu") as members:
+
+
+def train(members):
     torch.manual_seed(3)
     layer, mean = torch.nn.Linear(6, 6), RunningMean(6, over_team=members.mean)
     called = members.wrapped(layer)
@@ -120,6 +122,10 @@ with team("cpu") as members:
     if members.leads:
         torch.save({"weight": layer.weight.detach(), "mean": mean.mean}, out / "end.pt")
     members.wait()
+
+
+with team("cpu") as members:
+    train(members)
 """
 
 
