@@ -5,8 +5,8 @@ computes the same step, up to the order of sums.
 """
 
 import contextlib
-import gc
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +21,10 @@ from reference_model.networks.compiling import compile_blocks
 
 PATIENCE = timedelta(days=7)
 """How long the others wait while one trains what cannot be shared; torchrun ends all when one has failed."""
+
+LAST_WORDS = 0.5
+"""Seconds before the processes part. DistributedDataParallel keeps gloo's threads beyond their group, and one
+that lets go of a tensor while the interpreter ends aborts the process, when all is done (PyTorch 2.13)."""
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -103,9 +107,7 @@ def team(device: str, *, compiled: bool = False) -> Iterator[Team]:
     try:
         yield Team(dist.get_rank(), size, place, compiled)
     finally:
-        # A wrapped module holds the group, in cycles. A group that lives until the interpreter ends is taken
-        # down under its threads, and now and then the process aborts, after all is done.
-        gc.collect()
+        time.sleep(LAST_WORDS)
         dist.destroy_process_group()
 
 
