@@ -4,13 +4,13 @@ A threshold with one digit changed buys other tiles, and a record with one digit
 a table. So a file that does not say what was written is an error, as in `weights_file`.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gl10m.manifest.parquet import replacing
+from gl10m.manifest.provenance import digest
 
 SEAL = "sha256"
 """The key of the digest, beside those of the object."""
@@ -35,7 +35,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         OSError: the file cannot be written.
     """
     plain = json.loads(json.dumps(value, allow_nan=False))
-    text = json.dumps({**plain, SEAL: _digest(plain)}, indent=1, sort_keys=True)
+    text = json.dumps({**plain, SEAL: digest(plain)}, indent=1, sort_keys=True)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -60,13 +60,9 @@ def read_json(path: Path, most: int = MOST_BYTES) -> dict[str, Any]:
         raise JsonFileError("it holds no JSON object")
     if SEAL not in value:
         raise JsonFileError(f"it has no `{SEAL}`, by which a change would be seen")
-    if value.pop(SEAL) != _digest(value):
+    if value.pop(SEAL) != digest(value):
         raise JsonFileError(f"it does not say what was written: its `{SEAL}` is of something else")
     return value
-
-
-def _digest(value: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _no_number(name: str) -> float:

@@ -4,7 +4,6 @@ encoder -> features -> sampler -> threshold -> predictor (stage I) -> predictor 
 """
 
 import contextlib
-import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from gl10m.manifest.provenance import digest
 from gl10m.storage.place import Place
 from reference_model import encoding
 from reference_model.determinism import threads
@@ -167,7 +167,7 @@ def opened_job(
         "target_obr": recipe.target_obr,
         "encoder": choice.name,
         "scenes": catalogue.digest(),
-        "splits": hashlib.sha256("\n".join(ground.splits).encode()).hexdigest(),
+        "splits": digest(ground.splits),
     }
     if published is not None:
         settings["weights"] = digest_of(published.state_dict())

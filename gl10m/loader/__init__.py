@@ -1,6 +1,7 @@
 """The loader: scenes of a split as tensors, HR tiles on demand."""
 
 from gl10m.loader.batches import BatchLoader
+from gl10m.loader.choice import ObservationError, TileChoiceError
 from gl10m.loader.collate import collate, scatter
 from gl10m.loader.dataset import GL10MDataset
 from gl10m.loader.sample import Batch, Sample
@@ -14,11 +15,13 @@ __all__ = [
     "BatchLoader",
     "GL10MDataset",
     "GL10MStream",
+    "ObservationError",
     "RandomSymmetry",
     "Sample",
     "Scene",
     "SelectionError",
     "StreamStateError",
+    "TileChoiceError",
     "collate",
     "scatter",
 ]

@@ -4,13 +4,13 @@ ResNet-50, SatMAE, Cross-Scale MAE and Scale-MAE. `PublishedProbe` leaves the ne
 `PublishedFinetuned` trains it with its head. Without the weights a row stops with the file that it wants.
 """
 
-import hashlib
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from gl10m.scene.grid import TILES
+from gl10m.storage.checksum import sha256_of
 from reference_model.baselines.errors import NotFittedError
 from reference_model.baselines.probes import Probe, classification, new_probe, trained_probe
 from reference_model.baselines.supervised import logits_of
@@ -50,7 +50,7 @@ class PublishedProbe:
         path = find_weights(self.encoder_name, self.weights)
         self.encoder = self._opened(path)
         # A head belongs to one file of weights: another one must not find it.
-        stage = f"{self.name}-{digest_of(path)}"
+        stage = f"{self.name}-{sha256_of(path)[:12]}"
         encoded: dict[str, Tensor] = {}
 
         def inputs(rows: Tensor, _: torch.Generator) -> Tensor:
@@ -100,7 +100,7 @@ class PublishedFinetuned(PublishedProbe):
         """Train network and head on the training scenes, or read them back; see `PublishedProbe.fit`."""
         job, schedule = self.setting.job, self.setting.job.preset.finetuning
         path = find_weights(self.encoder_name, self.weights)
-        stage = f"{self.name}-{digest_of(path)}"
+        stage = f"{self.name}-{sha256_of(path)[:12]}"
         file = f"baseline-{stage}.safetensors"
         encoder = self._opened(path).requires_grad_()
         with seeded(job.seed, stage) as generator:
@@ -118,9 +118,3 @@ class PublishedFinetuned(PublishedProbe):
         job.run.load(file, encoder=encoder, probe=probe)
         self.encoder = encoder.eval().requires_grad_(requires_grad=False)
         self.probe = probe.eval().requires_grad_(requires_grad=False)
-
-
-def digest_of(path: Path) -> str:
-    """The first twelve digits of a file's SHA-256."""
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()[:12]

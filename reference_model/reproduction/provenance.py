@@ -1,8 +1,6 @@
 """Where numbers come from: software, commit, device, encoder, data set, settings."""
 
 import functools
-import hashlib
-import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 import torch
 
 import gl10m
+from gl10m.manifest.provenance import digest
 from reference_model.reproduction.record import Provenance
 
 UNKNOWN = "none"
@@ -28,7 +27,6 @@ def provenance(
         pretrain: "none" or "gl10m".
     """
     rest = {name: value for name, value in settings.items() if name != "seed"}
-    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
     return Provenance(
         software=f"gl10m {gl10m.__version__}",
         commit=commit(),
@@ -37,7 +35,7 @@ def provenance(
         preset=str(settings["preset"]["name"]),
         data_set=data_set,
         pretrain=pretrain,
-        settings=digest,
+        settings=digest(rest),
     )
 
 

@@ -23,27 +23,25 @@ from reference_model.job import Job
 from reference_model.json_file import read_json, write_json
 from reference_model.metrics.observation_cost import calibrate
 from reference_model.metrics.retrieval import NoEvaluableClassError
-from reference_model.networks.encoder import EncoderParameters, SmallEncoder
+from reference_model.networks.encoder import SmallEncoder
 from reference_model.networks.predictor import Predictor, PredictorParameters
-from reference_model.networks.sampler import Sampler, SamplerParameters
+from reference_model.networks.sampler import Sampler
 from reference_model.objectives.losses import RunningMean, centred_cosine
 from reference_model.objectives.masking import random_masks
 from reference_model.optimise import Schedule, TrainingDivergedError, optimise
-from reference_model.presets import Preset
 from reference_model.run import Run, RunBusyError, RunDamagedError, RunMismatchError, open_run
 from reference_model.scenes import read_catalogue
 from reference_model.train import Ground, Recipe, open_ground, train_reference
 from reference_model.weights_file import write_weights
+from tests.reference_model.trained import BRIEF
 from tests.reference_model.worlds import World
 from tests.store.small_scenes import build
 
 SPLITS = ["train"] * 9 + ["val"] * 2 + ["test"] * 5
 
-SMALL = Preset(
+SMALL = replace(
+    BRIEF,
     name="small test",
-    encoder=EncoderParameters(input_px=32, dim=24, depth=1, heads=2, embedding=16),
-    sampler=SamplerParameters(input_px=80, dim=16, depth=1, heads=2),
-    predictor=PredictorParameters(dim=24, depth=1, heads=2),
     pretraining=Schedule(steps=12, batch=16, learning_rate=1e-3),
     sampling=Schedule(steps=8, batch=4, learning_rate=1e-3),
     completion=Schedule(steps=8, batch=4, learning_rate=1e-3),
