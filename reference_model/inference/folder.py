@@ -95,7 +95,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return json_file.read_json(path, LARGEST_JSON)
     except (ValueError, RecursionError) as error:
-        raise ModelFolderError(f"{path} is no JSON of a model ({error}). Fetch the model again.") from error
+        raise ModelFolderError(
+            f"{path} is no JSON of a model ({error}). Train or fetch the model again."
+        ) from error
 
 
 def checked_tensors(path: Path, wanted: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
